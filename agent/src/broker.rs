@@ -1,0 +1,225 @@
+//! The broker: makes sandboxes on request, notices their ends, and goes when the Node process goes.
+//!
+//! It is one thread, so that the clone of it that becomes a sandbox is a whole process and no lock is held
+//! in it by somebody who is not there. It never sees a command, a file or a secret: those go straight from
+//! the core to the sandbox.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+use computesdk_agent::channel;
+use computesdk_agent::protocol::{BrokerReply, BrokerRequest, DATAGRAM, Failure, Plan, decode, encode};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::cgroups::{Cgroup, Cgroups};
+use crate::host;
+use crate::identity::{Identities, Identity};
+use crate::sandbox::{self, Ground};
+use crate::stage;
+use crate::step::{Result, Step, checked};
+
+struct Broker {
+    control: OwnedFd,
+    identities: Identities,
+    cgroups: Option<Cgroups>,
+    ground: Ground,
+    living: HashMap<i32, Living>,
+}
+
+/// A sandbox that runs, found by the process id of its process 1.
+struct Living {
+    id: u32,
+    identity: Identity,
+    cgroup: Option<Cgroup>,
+}
+
+/// Runs until the core closes its end of the control socket, which is standard input.
+pub fn run() -> ExitCode {
+    // SAFETY: descriptor 0 is the control socket and nothing else in this process refers to it.
+    let control = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(0) };
+    let ends = match settle() {
+        Ok(ends) => ends,
+        Err(failure) => return unfit(&control, failure),
+    };
+    let mut broker = match Broker::prepare(control) {
+        Ok(broker) => broker,
+        Err((control, failure)) => return unfit(&control, failure),
+    };
+    broker.reply(&BrokerReply::Ready);
+    broker.serve(&ends);
+    // Every process 1 has asked to die with its parent. The last thing to leave behind are empty cgroups.
+    broker.living.keys().copied().for_each(kill);
+    while !broker.living.is_empty() && broker.bury(0) {}
+    if let Some(cgroups) = broker.cgroups {
+        cgroups.remove();
+    }
+    ExitCode::SUCCESS
+}
+
+/// Kills a child that has not been waited for: the number is its own until then.
+fn kill(pid: i32) {
+    // SAFETY: a plain system call.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+fn unfit(control: &OwnedFd, failure: Failure) -> ExitCode {
+    let _ = channel::send(control, &encode(&BrokerReply::Unfit { failure }), &[]);
+    ExitCode::FAILURE
+}
+
+/// Leaves the Node process' session and descriptors behind, and turns SIGCHLD into something to read.
+fn settle() -> Result<OwnedFd> {
+    // SAFETY: plain system calls; nothing in this process owns a descriptor above 2 yet.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+        libc::setsid();
+        libc::umask(0o022);
+        let mut mask = std::mem::zeroed();
+        libc::sigemptyset(&raw mut mask);
+        libc::sigaddset(&raw mut mask, libc::SIGCHLD);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
+        // A parent that ignores SIGCHLD hands that down, and then there is nobody to wait for.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        let fd = checked(libc::signalfd(-1, &raw const mask, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))
+            .step("watch for ended processes")?;
+        Ok(<OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32))
+    }
+}
+
+impl Broker {
+    fn prepare(control: OwnedFd) -> std::result::Result<Self, (OwnedFd, Failure)> {
+        let made = (|| {
+            let cgroups = Cgroups::find();
+            let identities = Identities::find()?;
+            stage::set_up(&identities)?;
+            Ok((identities, cgroups, Ground::lay()?))
+        })();
+        match made {
+            Ok((identities, cgroups, ground)) => {
+                Ok(Self { control, identities, cgroups, ground, living: HashMap::new() })
+            }
+            Err(failure) => Err((control, failure)),
+        }
+    }
+
+    fn serve(&mut self, ends: &OwnedFd) {
+        let mut buffer = vec![0; DATAGRAM + 1];
+        loop {
+            let mut polled = [
+                PollFd::new(&self.control, PollFlags::IN),
+                PollFd::new(ends, PollFlags::IN),
+            ];
+            match rustix::event::poll(&mut polled, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+            let [asked, ended] = polled.map(|one| !one.revents().is_empty());
+            if ended {
+                let mut sink = [0; 128];
+                while rustix::io::read(ends, &mut sink).is_ok() {}
+                while self.bury(libc::WNOHANG) {}
+            }
+            if asked && !self.answer(&mut buffer) {
+                return;
+            }
+        }
+    }
+
+    /// Answers one request; false when the core has gone.
+    fn answer(&mut self, buffer: &mut [u8]) -> bool {
+        let Ok(Some(mut received)) = channel::receive(&self.control, buffer, true) else {
+            return false;
+        };
+        let link = received.descriptors.pop();
+        match (decode(received.bytes(buffer)), link) {
+            (Some(BrokerRequest::Create { id, plan }), Some(link)) => {
+                let reply = match self.create(id, &plan, link) {
+                    Ok(reply) => reply,
+                    Err(failure) => BrokerReply::Refused { id, failure },
+                };
+                self.reply(&reply);
+            }
+            (Some(BrokerRequest::Destroy { id }), _) => {
+                // For a sandbox that is not there `Gone` has been said already.
+                if let Some((pid, _)) = self.living.iter().find(|(_, living)| living.id == id) {
+                    kill(*pid);
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn create(&mut self, id: u32, plan: &Plan, link: OwnedFd) -> Result<BrokerReply> {
+        let identity = self.identities.take()?;
+        let (gate, child_gate) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .step("make a socket")?;
+        let limits = self.cgroups.as_mut().and_then(|cgroups| cgroups.make(id, plan));
+
+        let pid = match sandbox::clone().step("create namespaces") {
+            Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits.is_some(), child_gate, link),
+            Ok(pid) => pid,
+            Err(failure) => {
+                if let (Some(cgroups), Some(limits)) = (&mut self.cgroups, limits) {
+                    cgroups.drop(limits);
+                }
+                self.identities.give_back(identity);
+                return Err(failure);
+            }
+        };
+        drop((child_gate, link));
+        let ready = self.admit(pid, plan, &identity, limits.as_ref(), &gate);
+        self.living.insert(pid, Living { id, identity, cgroup: limits });
+        ready.map(|()| BrokerReply::Created { id }).inspect_err(|_| kill(pid))
+    }
+
+    /// Does for the clone what only its parent may, then opens the gate.
+    fn admit(
+        &self,
+        pid: i32,
+        plan: &Plan,
+        identity: &Identity,
+        limits: Option<&Cgroup>,
+        gate: &OwnedFd,
+    ) -> Result<()> {
+        identity.apply(pid)?;
+        if let Some(limits) = limits {
+            limits.attach(pid)?;
+        }
+        let host = host::open(plan, identity, pid)?;
+        let forms: Vec<u8> = host.iter().map(|(form, _)| form.to_byte()).collect();
+        let trees: Vec<BorrowedFd<'_>> = host.iter().map(|(_, tree)| tree.as_fd()).collect();
+        channel::send(gate, &forms, &trees).step("open the gate")
+    }
+
+    /// Waits for an ended process; false if there is none.
+    fn bury(&mut self, flags: i32) -> bool {
+        let mut status = 0;
+        // SAFETY: a plain system call with a valid out pointer.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
+        if pid <= 0 {
+            return false;
+        }
+        if let Some(living) = self.living.remove(&pid) {
+            if let (Some(cgroups), Some(cgroup)) = (&mut self.cgroups, living.cgroup) {
+                cgroups.drop(cgroup);
+            }
+            self.identities.give_back(living.identity);
+            self.reply(&BrokerReply::Gone { id: living.id });
+        }
+        true
+    }
+
+    fn reply(&self, reply: &BrokerReply) {
+        // If the core is gone, the next poll says so.
+        let _ = channel::send(&self.control, &encode(reply), &[]);
+    }
+}

@@ -1,0 +1,41 @@
+//! The agent: the program that makes local sandboxes and lives in them.
+//!
+//! One program, two roles. The core starts it once for each Node process, as the **broker**; the broker
+//! makes each sandbox by a clone of itself, and that clone becomes the sandbox's **process 1**. Nothing is
+//! ever forked from the Node process, and no program file is needed on the disk.
+//!
+//! In reading order:
+//!
+//! * [`broker`] – waits for requests, clones, watches for ends. Single-threaded.
+//! * [`stage`] – what all sandboxes share, made once: the files of /etc, the devices.
+//! * [`identity`] – user namespaces and ranges of user ids.
+//! * [`host`] – the directories of the host that a sandbox sees.
+//! * [`cgroups`] – limits for a sandbox as a whole.
+//! * [`sandbox`] – the steps from a fresh clone to an isolated process 1, in order.
+//! * [`mounts`], [`privileges`], [`seccomp`] – the steps themselves.
+//! * [`pid1`] – the loop of process 1: reaps, answers requests.
+//! * [`spawn`], [`files`], [`jobs`] – what it is asked for.
+//!
+//! The messages are in `protocol`, in the library half of this crate.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("sandboxes on this machine are made by Linux' namespaces: there is no agent elsewhere");
+
+mod broker;
+mod cgroups;
+mod files;
+mod host;
+mod identity;
+mod jobs;
+mod mounts;
+mod pid1;
+mod privileges;
+mod sandbox;
+mod seccomp;
+mod spawn;
+mod stage;
+mod step;
+
+fn main() -> std::process::ExitCode {
+    broker::run()
+}

@@ -1,0 +1,180 @@
+//! Process 1 of a sandbox: starts what it is asked to start, tells of every end, opens files.
+//!
+//! One thread, one loop, nothing that can block for long: bytes never pass through here, descriptors do,
+//! and work of unknown length goes into a child (`jobs`). It has no more rights than the commands that it
+//! starts, and hides its memory and descriptors from them.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+
+use computesdk_agent::channel;
+use computesdk_agent::protocol::{DATAGRAM, Plan, Reply, Request, Trouble, decode, encode};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+
+use crate::files::{self, Opened, Replacement};
+use crate::jobs::{self, Job};
+use crate::spawn::{self, Spawner, Started};
+use crate::step::checked;
+
+struct Pid1 {
+    link: OwnedFd,
+    spawner: Spawner,
+    /// What runs: process id → the request that started it.
+    running: HashMap<i32, u32>,
+    replacements: HashMap<u32, Replacement>,
+}
+
+/// What became of a request: an answer, and the descriptors to send with it.
+type Answer = Result<(Reply, Vec<OwnedFd>), (Trouble, Errno)>;
+
+/// Runs until the core closes its end of the link. Returns the exit code.
+pub fn run(link: OwnedFd, _plan: &Plan) -> i32 {
+    let Ok(ends) = watch_children() else { return 1 };
+    let mut pid1 =
+        Pid1 { link, spawner: Spawner::default(), running: HashMap::new(), replacements: HashMap::new() };
+    let mut buffer = vec![0; DATAGRAM + 1];
+    loop {
+        let mut polled = [PollFd::new(&pid1.link, PollFlags::IN), PollFd::new(&ends, PollFlags::IN)];
+        match rustix::event::poll(&mut polled, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return 1,
+        }
+        let [asked, ended] = polled.map(|one| !one.revents().is_empty());
+        if ended {
+            let mut sink = [0; 128];
+            while rustix::io::read(&ends, &mut sink).is_ok() {}
+            pid1.reap();
+        }
+        if asked {
+            match channel::receive(&pid1.link, &mut buffer, true) {
+                Ok(Some(received)) => match decode(received.bytes(&buffer)) {
+                    Some(request) => pid1.answer(request),
+                    None => return 1,
+                },
+                Ok(None) | Err(_) => return 0,
+            }
+        }
+    }
+}
+
+fn watch_children() -> std::io::Result<OwnedFd> {
+    // SAFETY: plain system calls on a mask of our own; the descriptor returned is new.
+    unsafe {
+        let mut mask = std::mem::zeroed();
+        libc::sigemptyset(&raw mut mask);
+        libc::sigaddset(&raw mut mask, libc::SIGCHLD);
+        checked(libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut()))?;
+        let fd = checked(libc::signalfd(-1, &raw const mask, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+impl Pid1 {
+    fn answer(&mut self, request: Request) {
+        let (id, answer) = match request {
+            Request::Spawn { id, command } => (id, self.spawn(id, &command)),
+            Request::Signal { target, signal } => return self.signal(target, signal),
+            Request::Kill { target } => return spawn::kill_tree(target),
+            Request::Read { id, path } => (id, self.read(id, &path)),
+            Request::Write { id, path, content } => (id, done(id, files::write(id, &path, &content.0))),
+            Request::Replace { id, path } => (id, self.replace(id, &path)),
+            Request::Commit { id, target } => (id, self.commit(id, target)),
+            Request::Discard { target } => {
+                if let Some(replacement) = self.replacements.remove(&target) {
+                    replacement.discard();
+                }
+                return;
+            }
+            Request::MakeDirectory { id, path } => (id, done(id, files::make_directory(&path))),
+            Request::Stat { id, path } => (id, files::stat(&path).map(|entry| (Reply::Found { id, entry }, vec![]))),
+            Request::List { id, path } => (id, self.list(id, &path)),
+            Request::Remove { id, path } => (id, self.remove(id, &path)),
+        };
+        let (reply, descriptors) =
+            answer.unwrap_or_else(|(trouble, errno)| (Reply::Failed { id, trouble, errno: errno.raw_os_error() }, vec![]));
+        self.reply(&reply, &descriptors);
+    }
+
+    fn reply(&self, reply: &Reply, descriptors: &[OwnedFd]) {
+        let beside: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        // If the core is gone, the next poll says so.
+        let _ = channel::send(&self.link, &encode(reply), &beside);
+    }
+
+    fn reap(&mut self) {
+        loop {
+            let mut status = 0;
+            // SAFETY: a plain system call with a valid out pointer.
+            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+            if pid <= 0 {
+                return;
+            }
+            // Anything else was orphaned in the sandbox and came here to be reaped.
+            if let Some(id) = self.running.remove(&pid) {
+                let (code, signal) = if libc::WIFSIGNALED(status) {
+                    (0, libc::WTERMSIG(status))
+                } else {
+                    (libc::WEXITSTATUS(status), 0)
+                };
+                self.reply(&Reply::Exited { id, code, signal }, &[]);
+            }
+        }
+    }
+
+    fn started(&mut self, id: u32, started: Started) -> (Reply, Vec<OwnedFd>) {
+        self.running.insert(started.pid, id);
+        (Reply::Started { id, pid: started.pid as u32 }, started.descriptors)
+    }
+
+    fn spawn(&mut self, id: u32, command: &computesdk_agent::protocol::Command) -> Answer {
+        let started = self.spawner.start(id, command)?;
+        Ok(self.started(id, started))
+    }
+
+    fn signal(&self, target: u32, signal: i32) {
+        if let Some((pid, _)) = self.running.iter().find(|(_, id)| **id == target) {
+            // SAFETY: a plain system call; a child that has not been reaped keeps its number.
+            unsafe { libc::kill(*pid, signal) };
+        }
+    }
+
+    fn job(&mut self, id: u32, job: Job) -> Answer {
+        let started = jobs::start(id, &self.link, job).map_err(|errno| (Trouble::Path, errno))?;
+        Ok(self.started(id, started))
+    }
+
+    fn read(&mut self, id: u32, path: &str) -> Answer {
+        match files::open(path)? {
+            Opened::Ours { file, size } => Ok((Reply::Opened { id, size }, vec![file])),
+            Opened::Foreign { file } => self.job(id, Job::Copy(file)),
+        }
+    }
+
+    fn replace(&mut self, id: u32, path: &str) -> Answer {
+        let (replacement, file) = files::replace(id, path)?;
+        self.replacements.insert(id, replacement);
+        Ok((Reply::Opened { id, size: 0 }, vec![file]))
+    }
+
+    fn commit(&mut self, id: u32, target: u32) -> Answer {
+        let replacement = self.replacements.remove(&target).ok_or((Trouble::Path, Errno::BADF))?;
+        done(id, replacement.commit())
+    }
+
+    fn list(&mut self, id: u32, path: &str) -> Answer {
+        let directory = files::open_directory(path)?;
+        self.job(id, Job::List(directory))
+    }
+
+    fn remove(&mut self, id: u32, path: &str) -> Answer {
+        match files::remove(path)? {
+            None => Ok((Reply::Done { id }, vec![])),
+            Some(tree) => self.job(id, Job::Remove(tree)),
+        }
+    }
+}
+
+fn done(id: u32, result: Result<(), (Trouble, Errno)>) -> Answer {
+    result.map(|()| (Reply::Done { id }, vec![]))
+}

@@ -1,0 +1,399 @@
+//! The messages between the core, the broker and the agent of each sandbox.
+//!
+//! One datagram of a `SOCK_SEQPACKET` socket is one message; descriptors travel beside it. Numbers are
+//! little endian, texts and lists carry their length in front. Both ends come from one build, so there is
+//! no version; but the core reads what an agent sends as if an attacker had written it: [`decode`] never
+//! panics, never allocates more than the message is long, and refuses what is left over.
+
+use std::collections::BTreeMap;
+
+/// The largest message that goes into one datagram. The kernel's default buffer takes 192 KiB; a larger
+/// message travels in a sealed memfd (see `channel`).
+pub const DATAGRAM: usize = 64 * 1024;
+
+/// The file descriptor on which a command finds its script, if it has one.
+pub const SCRIPT_FD: i32 = 3;
+
+/// A value with a form on the wire.
+pub trait Wire: Sized {
+    /// Appends the value to `out`.
+    fn put(&self, out: &mut Vec<u8>);
+    /// Takes a value from the front of `bytes`; `None` if there is none.
+    fn take(bytes: &mut &[u8]) -> Option<Self>;
+}
+
+/// The bytes of a message.
+pub fn encode<T: Wire>(message: &T) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    message.put(&mut out);
+    out
+}
+
+/// Reads a whole message; `None` if the bytes are not exactly one.
+pub fn decode<T: Wire>(mut bytes: &[u8]) -> Option<T> {
+    let message = T::take(&mut bytes)?;
+    bytes.is_empty().then_some(message)
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Wire for $number {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                let (head, tail) = bytes.split_first_chunk()?;
+                *bytes = tail;
+                Some(Self::from_le_bytes(*head))
+            }
+        }
+    )*};
+}
+numbers!(u8, u16, u32, i32, u64, i64);
+
+impl Wire for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        match u8::take(bytes)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes that are no text: file content, names that need not be UTF-8.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blob(pub Vec<u8>);
+
+impl Wire for Blob {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.0.len() as u32).put(out);
+        out.extend_from_slice(&self.0);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let length = u32::take(bytes)? as usize;
+        let (head, tail) = bytes.split_at_checked(length)?;
+        *bytes = tail;
+        Some(Self(head.to_vec()))
+    }
+}
+
+impl Wire for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u32).put(out);
+        out.extend_from_slice(self.as_bytes());
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        Self::from_utf8(Blob::take(bytes)?.0).ok()
+    }
+}
+
+impl<T: Wire> Wire for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        Some(if bool::take(bytes)? { Some(T::take(bytes)?) } else { None })
+    }
+}
+
+impl<T: Wire> Wire for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u32).put(out);
+        self.iter().for_each(|item| item.put(out));
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        // The length is not believed: no item is shorter than a byte, so the loop ends with the bytes.
+        let length = u32::take(bytes)?;
+        (0..length).map(|_| if bytes.is_empty() { None } else { T::take(bytes) }).collect()
+    }
+}
+
+impl<A: Wire, B: Wire> Wire for (A, B) {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+        self.1.put(out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        Some((A::take(bytes)?, B::take(bytes)?))
+    }
+}
+
+impl Wire for BTreeMap<String, String> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u32).put(out);
+        for (key, value) in self {
+            key.put(out);
+            value.put(out);
+        }
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let length = u32::take(bytes)?;
+        (0..length).map(|_| Some((String::take(bytes)?, String::take(bytes)?))).collect()
+    }
+}
+
+/// Declares structs and enums of named fields, with their form on the wire: fields in order, an enum's
+/// variant as one byte before them.
+macro_rules! wire {
+    () => {};
+    ($(#[$meta:meta])* pub struct $name:ident {
+        $($(#[$doc:meta])* pub $field:ident: $type:ty,)*
+    } $($rest:tt)*) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name { $($(#[$doc])* pub $field: $type,)* }
+        impl Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                $(self.$field.put(out);)*
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                Some(Self { $($field: Wire::take(bytes)?,)* })
+            }
+        }
+        wire! { $($rest)* }
+    };
+    ($(#[$meta:meta])* pub enum $name:ident {
+        $($(#[$doc:meta])* $variant:ident = $tag:literal $({ $($(#[$fdoc:meta])* $field:ident: $type:ty,)* })?,)*
+    } $($rest:tt)*) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum $name { $($(#[$doc])* $variant $({ $($(#[$fdoc])* $field: $type,)* })?,)* }
+        impl Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$variant $({ $($field,)* })? => { out.push($tag); $($($field.put(out);)*)? })*
+                }
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                match u8::take(bytes)? {
+                    $($tag => Some(Self::$variant $({ $($field: Wire::take(bytes)?,)* })?),)*
+                    _ => None,
+                }
+            }
+        }
+        wire! { $($rest)* }
+    };
+}
+
+wire! {
+    /// What a sandbox is to be: plain data, decided by the core, applied by the agent.
+    pub struct Plan {
+        /// Host directories that are seen read-only, at their own path unless `target` differs.
+        pub host: Vec<Bind>,
+        /// Symbolic links to make: (path, target).
+        pub links: Vec<(String, String)>,
+        /// Small executable files to make: (path, content).
+        pub programs: Vec<(String, String)>,
+        /// Bytes that all files may hold together.
+        pub disk: u64,
+        /// Files that may exist at once.
+        pub inodes: u64,
+        /// Bytes of memory, of the sandbox where there are cgroups, else of each process.
+        pub memory: u64,
+        /// Processes and threads at once.
+        pub processes: u32,
+        /// Thousandths of a processor; 0 is as many as there are.
+        pub cpus: u32,
+        /// Open files of each process.
+        pub open_files: u64,
+    }
+
+    /// A host directory inside the sandbox.
+    pub struct Bind {
+        /// Where it is on the host.
+        pub source: String,
+        /// Where the sandbox sees it.
+        pub target: String,
+        /// Whether the sandbox may write there, into a layer of its own.
+        pub overlay: bool,
+    }
+
+    /// Core → broker.
+    pub enum BrokerRequest {
+        /// Makes a sandbox. Comes with the agent's end of the socket that leads to it.
+        Create = 0 { id: u32, plan: Plan, },
+        /// Ends a sandbox. Answered by `Gone` when its last process is.
+        Destroy = 1 { id: u32, },
+    }
+
+    /// Broker → core.
+    pub enum BrokerReply {
+        /// The broker can make sandboxes on this machine.
+        Ready = 0,
+        /// It cannot; it ends after this message.
+        Unfit = 1 { failure: Failure, },
+        /// The processes of the sandbox exist; the agent itself tells whether the rest came about.
+        Created = 2 { id: u32, },
+        /// The sandbox does not exist and nothing of it is left.
+        Refused = 3 { id: u32, failure: Failure, },
+        /// The sandbox is gone, whoever ended it.
+        Gone = 4 { id: u32, },
+    }
+
+    /// A step that the kernel refused.
+    pub struct Failure {
+        /// The step, in words: `mount /proc`.
+        pub step: String,
+        /// What the kernel said (`errno`).
+        pub errno: i32,
+    }
+
+    /// Core → agent. Every request has an `id` of the core's choosing; every reply carries it.
+    pub enum Request {
+        /// Starts a command. Answered by `Started` with its standard input (if asked for), output and
+        /// error, later by `Exited`.
+        Spawn = 0 { id: u32, command: Command, },
+        /// Sends a signal to the command that request `target` started.
+        Signal = 1 { target: u32, signal: i32, },
+        /// Ends a command and all that it started.
+        Kill = 2 { target: u32, },
+        /// Opens a regular file for reading. Answered by `Opened` with the file, or by `Started` with a
+        /// pipe where the file is not on the sandbox's own file system.
+        Read = 3 { id: u32, path: String, },
+        /// Replaces a file by this content.
+        Write = 4 { id: u32, path: String, content: Blob, },
+        /// Opens a new file that takes the place of `path` at `Commit`. Answered by `Opened`.
+        Replace = 5 { id: u32, path: String, },
+        /// Puts the file of request `target` into its place.
+        Commit = 6 { id: u32, target: u32, },
+        /// Forgets the file of request `target`.
+        Discard = 7 { target: u32, },
+        /// Makes a directory and its parents.
+        MakeDirectory = 8 { id: u32, path: String, },
+        /// Answered by `Found`.
+        Stat = 9 { id: u32, path: String, },
+        /// Answered by `Started` with a pipe of [`Entry`]s, each behind its length as `u32`.
+        List = 10 { id: u32, path: String, },
+        /// Removes a file (`Done`) or a tree (`Started`, then `Exited`).
+        Remove = 11 { id: u32, path: String, },
+    }
+
+    /// Agent → core.
+    pub enum Reply {
+        /// The sandbox is complete. The first message.
+        Ready = 0 { bash: bool, layers: Vec<String>, cgroup: bool, },
+        /// The sandbox could not be made. The only message.
+        Broken = 1 { failure: Failure, },
+        /// A command or a job runs; its descriptors come with the message.
+        Started = 2 { id: u32, pid: u32, },
+        /// It ended: an exit code, or the signal that ended it.
+        Exited = 3 { id: u32, code: i32, signal: i32, },
+        /// A file; its descriptor comes with the message.
+        Opened = 4 { id: u32, size: u64, },
+        /// What is at a path.
+        Found = 5 { id: u32, entry: Entry, },
+        /// It is done.
+        Done = 6 { id: u32, },
+        /// It was refused; nothing has changed.
+        Failed = 7 { id: u32, trouble: Trouble, errno: i32, },
+    }
+
+    /// What a failed request failed at, where `errno` alone does not tell.
+    pub enum Trouble {
+        /// The path or the object that the request names.
+        Path = 0,
+        /// The working directory of a command.
+        WorkingDirectory = 1,
+        /// The program of a command.
+        Program = 2,
+        /// The object is there but is no regular file.
+        NotRegular = 3,
+    }
+
+    /// A command to start.
+    pub struct Command {
+        /// The program and its arguments; the program is looked up along `PATH` of `env`.
+        pub argv: Vec<String>,
+        /// The whole environment.
+        pub env: BTreeMap<String, String>,
+        /// Working directory.
+        pub cwd: String,
+        /// Whether the caller writes to its standard input; it reads end-of-file otherwise.
+        pub stdin: bool,
+        /// A text that the command finds open on [`SCRIPT_FD`].
+        pub script: Option<Blob>,
+    }
+
+    /// One entry of a directory, or what is at a path.
+    pub struct Entry {
+        /// Name within its directory; need not be UTF-8.
+        pub name: Blob,
+        /// Whether it is a directory, or a link to one.
+        pub directory: bool,
+        /// Bytes; 0 for directories.
+        pub size: u64,
+        /// Milliseconds since 1970.
+        pub modified: i64,
+        /// The text of a symbolic link.
+        pub link: Option<Blob>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Request {
+        Request::Spawn {
+            id: 7,
+            command: Command {
+                argv: vec!["echo".into(), "ü".into()],
+                env: BTreeMap::from([("A".into(), "b=c".into())]),
+                cwd: "/".into(),
+                stdin: true,
+                script: Some(Blob(vec![0, 255])),
+            },
+        }
+    }
+
+    #[test]
+    fn a_message_comes_back_as_it_was() {
+        let bytes = encode(&command());
+        assert_eq!(decode::<Request>(&bytes), Some(command()));
+    }
+
+    #[test]
+    fn every_prefix_and_every_suffix_is_refused() {
+        let mut bytes = encode(&command());
+        for end in 0..bytes.len() {
+            assert_eq!(decode::<Request>(&bytes[..end]), None);
+        }
+        bytes.push(0);
+        assert_eq!(decode::<Request>(&bytes), None);
+    }
+
+    #[test]
+    fn a_length_that_lies_allocates_nothing() {
+        assert_eq!(decode::<Vec<String>>(&[255, 255, 255, 255]), None);
+        assert_eq!(decode::<Blob>(&[255, 255, 255, 127, 1]), None);
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic() {
+        // xorshift: the same bytes in every run
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let seed = encode(&command());
+        for _ in 0..200_000 {
+            let mut bytes = seed.clone();
+            for _ in 0..=random() % 4 {
+                let at = random() as usize % bytes.len();
+                bytes[at] = random() as u8;
+            }
+            let _ = decode::<Request>(&bytes);
+            let _ = decode::<Reply>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Starting a command, and ending one with all that came of it.
+
+use std::cell::UnsafeCell;
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use computesdk_agent::channel;
+use computesdk_agent::protocol::{Command, SCRIPT_FD, Trouble};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+/// A command is marked, so that all that comes of it can be found however it is orphaned or renamed: its
+/// limit of real-time processor time, which means nothing without real-time scheduling, is this many
+/// microseconds and its number. Limits are inherited for ever, can be read by the same user, and never be
+/// raised again.
+const MARK: libc::rlim_t = 1 << 40;
+
+/// How readily the kernel kills a command, rather than process 1, when memory runs out.
+const OOM_SCORE: &[u8] = b"500";
+
+const CHILD_STACK: usize = 64 * 1024;
+
+/// A process that runs, and the descriptors to hand to whoever asked for it.
+pub struct Started {
+    pub pid: i32,
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// Starts commands.
+pub struct Spawner {
+    stack: Vec<u8>,
+}
+
+impl Default for Spawner {
+    fn default() -> Self {
+        Self { stack: vec![0; CHILD_STACK] }
+    }
+}
+
+/// Everything the child needs, made before it exists: between clone and exec it shares this process'
+/// memory and must not allocate.
+struct Prepared {
+    programs: Vec<CString>,
+    argv: Vec<*const libc::c_char>,
+    env: Vec<*const libc::c_char>,
+    cwd: CString,
+    standard: [i32; 3],
+    script: Option<i32>,
+    mark: libc::rlim_t,
+    failure: UnsafeCell<Option<(Trouble, i32)>>,
+}
+
+impl Spawner {
+    /// Starts a command under the number `id`. Its pipes are made here, so that they belong to the user
+    /// and can be opened again through /dev/stdout.
+    pub fn start(&mut self, id: u32, command: &Command) -> Result<Started, (Trouble, Errno)> {
+        let program = |errno| (Trouble::Program, errno);
+        let text = |text: &String| CString::new(text.as_bytes()).map_err(|_| program(Errno::INVAL));
+        let argv = command.argv.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        let env = command
+            .env
+            .iter()
+            .map(|(name, value)| text(&format!("{name}={value}")))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        let nothing;
+        let (ours_in, theirs_in) = if command.stdin {
+            let (read, write) = pipe(true).map_err(program)?;
+            (Some(write), read)
+        } else {
+            nothing = rustix::fs::open(c"/dev/null", rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
+                .map_err(program)?;
+            (None, nothing)
+        };
+        let (out, theirs_out) = pipe(false).map_err(program)?;
+        let (err, theirs_err) = pipe(false).map_err(program)?;
+        let script = match &command.script {
+            Some(script) => Some(channel::sealed(&script.0).map_err(program)?),
+            None => None,
+        };
+
+        let prepared = Prepared {
+            programs: candidates(command).map_err(program)?,
+            argv: pointers(&argv),
+            env: pointers(&env),
+            cwd: text(&command.cwd)?,
+            standard: [theirs_in.as_raw_fd(), theirs_out.as_raw_fd(), theirs_err.as_raw_fd()],
+            script: script.as_ref().map(AsRawFd::as_raw_fd),
+            mark: MARK + libc::rlim_t::from(id),
+            failure: UnsafeCell::new(None),
+        };
+        let pid = self.clone(&prepared).map_err(program)?;
+        // SAFETY: the child has called exec or ended, so nobody else writes here any more.
+        if let Some((trouble, errno)) = unsafe { (*prepared.failure.get()).clone() } {
+            return Err((trouble, Errno::from_raw_os_error(errno)));
+        }
+        // Only now, after exec, may the user open files of the process; and only from outside, since this
+        // process' own are hidden.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+        Ok(Started { pid, descriptors: ours_in.into_iter().chain([out, err]).collect() })
+    }
+
+    /// Runs the child up to `execve`; this process stands still meanwhile (as with vfork).
+    fn clone(&mut self, prepared: &Prepared) -> Result<i32, Errno> {
+        let top = self.stack.as_mut_ptr_range().end;
+        // SAFETY: the stack is ours alone and large enough; CLONE_VFORK keeps `prepared` and the stack
+        // alive until the child no longer uses them; `child` neither allocates nor returns.
+        let pid = unsafe {
+            libc::clone(
+                child,
+                top.map_addr(|address| address & !15).cast(),
+                libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+                std::ptr::from_ref(prepared).cast_mut().cast(),
+            )
+        };
+        if pid < 0 { Err(last_errno()) } else { Ok(pid) }
+    }
+}
+
+extern "C" fn child(prepared: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: see `Spawner::clone`: the pointer is valid, and only calls that are allowed between vfork and
+    // exec are made.
+    unsafe {
+        let prepared = &*prepared.cast::<Prepared>();
+        libc::setsid();
+        for (number, fd) in prepared.standard.into_iter().enumerate() {
+            libc::dup2(fd, number as i32);
+        }
+        let mut first_closed = SCRIPT_FD;
+        if let Some(script) = prepared.script {
+            if script == SCRIPT_FD {
+                libc::fcntl(script, libc::F_SETFD, 0);
+            } else {
+                libc::dup2(script, SCRIPT_FD);
+            }
+            first_closed += 1;
+        }
+        libc::syscall(libc::SYS_close_range, first_closed, libc::c_uint::MAX, 0);
+        let limit = libc::rlimit { rlim_cur: prepared.mark, rlim_max: prepared.mark };
+        libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit);
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+
+        let mut failure = (Trouble::WorkingDirectory, libc::ENOENT);
+        if libc::chdir(prepared.cwd.as_ptr()) != 0 {
+            failure.1 = *libc::__errno_location();
+        } else {
+            failure.0 = Trouble::Program;
+            for program in &prepared.programs {
+                libc::execve(program.as_ptr(), prepared.argv.as_ptr(), prepared.env.as_ptr());
+                let errno = *libc::__errno_location();
+                match errno {
+                    libc::ENOENT | libc::ENOTDIR => {}
+                    // A later directory may have one that can be run; if not, this is what was wrong.
+                    libc::EACCES => failure.1 = errno,
+                    _ => {
+                        failure.1 = errno;
+                        break;
+                    }
+                }
+            }
+        }
+        *prepared.failure.get() = Some(failure);
+        libc::_exit(127)
+    }
+}
+
+/// The files that the program may be: itself if it has a slash, else one for each directory of `PATH`.
+fn candidates(command: &Command) -> Result<Vec<CString>, Errno> {
+    let name = command.argv.first().ok_or(Errno::INVAL)?;
+    let paths = if name.is_empty() || name.contains('/') {
+        vec![name.clone()]
+    } else {
+        let path = command.env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
+        path.split(':').map(|directory| format!("{}/{name}", if directory.is_empty() { "." } else { directory })).collect()
+    };
+    paths.into_iter().map(|path| CString::new(path).map_err(|_| Errno::INVAL)).collect()
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// A pipe whose end on the core's side never blocks the core: the writing end if it is for input.
+fn pipe(input: bool) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(if input { &write } else { &read }, rustix::fs::OFlags::NONBLOCK)?;
+    Ok((read, write))
+}
+
+/// Marks this process as part of command `id`; for the children that are not started by `execve`.
+pub fn mark_self(id: u32) {
+    let mark = MARK + libc::rlim_t::from(id);
+    let limit = libc::rlimit { rlim_cur: mark, rlim_max: mark };
+    // SAFETY: a plain system call with a valid pointer.
+    unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) };
+}
+
+/// Kills every process that came of command `id`, until a look around finds no new one. A process that has
+/// been killed cannot fork again, so each round leaves fewer that could.
+pub fn kill_tree(id: u32) {
+    let mark = MARK + libc::rlim_t::from(id);
+    let mut killed = HashSet::new();
+    loop {
+        let found: Vec<i32> = processes().filter(|pid| !killed.contains(pid) && mark_of(*pid) == Some(mark)).collect();
+        if found.is_empty() {
+            return;
+        }
+        for pid in found {
+            // SAFETY: a plain system call.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            killed.insert(pid);
+        }
+    }
+}
+
+fn processes() -> impl Iterator<Item = i32> {
+    std::fs::read_dir(Path::new("/proc"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != 1)
+}
+
+fn mark_of(pid: i32) -> Option<libc::rlim_t> {
+    // SAFETY: a plain system call with a valid out pointer.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        (libc::prlimit(pid, libc::RLIMIT_RTTIME, std::ptr::null(), &raw mut limit) == 0).then_some(limit.rlim_max)
+    }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,215 @@
+//! Which provider a call goes to: configuration, strategies, fall-back.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{CreateRequest, Provider};
+use crate::providers;
+use crate::sandbox::{Sandbox, check_env};
+
+/// What an instance of [`Compute`] works with.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The providers, in order of priority. Empty: what this machine offers.
+    pub providers: Vec<Arc<dyn Provider>>,
+    /// Which of them gets the next sandbox.
+    pub strategy: Strategy,
+    /// Whether another is tried when one cannot create.
+    pub fallback: bool,
+    /// Whether a non-zero exit raises in JavaScript.
+    pub strict: bool,
+}
+
+/// Which of several providers gets the next sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// The first that can.
+    #[default]
+    Priority,
+    /// Each in turn.
+    RoundRobin,
+}
+
+/// Creates and finds sandboxes at the configured providers.
+#[derive(Debug, Default)]
+pub struct Compute {
+    settings: RwLock<Settings>,
+    turn: AtomicUsize,
+}
+
+impl Compute {
+    /// With these settings.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings: RwLock::new(settings), turn: AtomicUsize::new(0) }
+    }
+
+    /// Works with these settings from now on; sandboxes that exist stay where they are.
+    pub fn configure(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// The settings now.
+    pub fn settings(&self) -> Settings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes a sandbox at the next provider, or at another if that one cannot and fall-back is on.
+    pub async fn create(&self, request: &CreateRequest) -> Result<Sandbox> {
+        check_env(&request.envs)?;
+        let settings = self.settings();
+        let (candidates, fallback) = match settings.providers.as_slice() {
+            [] => (providers::of_this_machine()?, true),
+            providers => (self.in_turn(providers, settings.strategy), settings.fallback),
+        };
+        let mut failures: Vec<Error> = Vec::new();
+        for provider in candidates {
+            match create_at(&provider, request, settings.strict).await {
+                Ok(sandbox) => return Ok(sandbox),
+                // What is wrong with the request is wrong everywhere.
+                Err(error) if !fallback || is_final(&error) => return Err(error),
+                Err(error) => failures.push(error),
+            }
+        }
+        Err(none_of(failures))
+    }
+
+    fn in_turn(&self, providers: &[Arc<dyn Provider>], strategy: Strategy) -> Vec<Arc<dyn Provider>> {
+        let mut order = providers.to_vec();
+        if strategy == Strategy::RoundRobin {
+            order.rotate_left(self.turn.fetch_add(1, Ordering::Relaxed) % providers.len());
+        }
+        order
+    }
+
+    /// The provider of this name among the configured ones.
+    pub fn named(&self, name: &str) -> Result<Arc<dyn Provider>> {
+        let providers = self.all()?;
+        providers.iter().find(|provider| provider.name() == name).cloned().ok_or_else(|| {
+            let known: Vec<_> = providers.iter().map(|provider| provider.name()).collect();
+            Error::invalid(format!("no provider `{name}` is configured; there is: {}", known.join(", ")))
+        })
+    }
+
+    fn all(&self) -> Result<Vec<Arc<dyn Provider>>> {
+        let settings = self.settings();
+        if settings.providers.is_empty() { providers::of_this_machine() } else { Ok(settings.providers) }
+    }
+
+    /// Finds a sandbox at any of the providers. A provider that cannot answer is an error only if no other
+    /// has the sandbox.
+    pub async fn get(&self, id: &str) -> Result<Option<Sandbox>> {
+        let strict = self.settings().strict;
+        let mut failure = None;
+        for provider in self.all()? {
+            match get_at(&provider, id, strict).await {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) if error.kind() == ErrorKind::Unsupported => {}
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(None), Err)
+    }
+
+    /// The sandboxes of all providers. If some cannot answer, what the others have is given; if none can,
+    /// that is the error.
+    pub async fn list(&self) -> Result<Vec<Sandbox>> {
+        let strict = self.settings().strict;
+        let mut found = Vec::new();
+        let mut failure = None;
+        let mut answered = false;
+        for provider in self.all()? {
+            match list_at(&provider, strict).await {
+                Ok(sandboxes) => {
+                    answered = true;
+                    found.extend(sandboxes);
+                }
+                Err(error) if error.kind() == ErrorKind::Unsupported => {}
+                Err(error) => {
+                    tracing::warn!(provider = provider.name(), code = error.code(), "cannot list");
+                    failure = Some(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) if !answered => Err(error),
+            _ => Ok(found),
+        }
+    }
+
+    /// Ends a sandbox, wherever it lives. Unknown: success.
+    pub async fn destroy(&self, id: &str) -> Result<()> {
+        let providers = self.all()?;
+        if let [only] = providers.as_slice() {
+            return destroy_at(only, id).await;
+        }
+        for provider in providers {
+            match provider.info(id).await {
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Unsupported => {}
+                Ok(Some(_)) => return destroy_at(&provider, id).await,
+                Err(error) => return Err(error.within("destroy", Some(provider.name()), Some(id))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a sandbox at one provider.
+pub async fn create_at(provider: &Arc<dyn Provider>, request: &CreateRequest, strict: bool) -> Result<Sandbox> {
+    check_env(&request.envs)?;
+    let begun = std::time::Instant::now();
+    let instance = provider
+        .create(request)
+        .await
+        .map_err(|error| error.within("create", Some(provider.name()), None))?;
+    tracing::debug!(provider = provider.name(), sandbox = instance.id(), duration = ?begun.elapsed(), "created");
+    Ok(Sandbox::new(Arc::clone(provider), instance, strict))
+}
+
+/// Finds a sandbox at one provider.
+pub async fn get_at(provider: &Arc<dyn Provider>, id: &str, strict: bool) -> Result<Option<Sandbox>> {
+    let found = provider
+        .connect(id)
+        .await
+        .map_err(|error| error.within("getById", Some(provider.name()), Some(id)))?;
+    Ok(found.map(|instance| Sandbox::new(Arc::clone(provider), instance, strict)))
+}
+
+/// The sandboxes of one provider.
+pub async fn list_at(provider: &Arc<dyn Provider>, strict: bool) -> Result<Vec<Sandbox>> {
+    let found =
+        provider.list().await.map_err(|error| error.within("list", Some(provider.name()), None))?;
+    Ok(found.into_iter().map(|instance| Sandbox::new(Arc::clone(provider), instance, strict)).collect())
+}
+
+/// Ends a sandbox at one provider.
+pub async fn destroy_at(provider: &Arc<dyn Provider>, id: &str) -> Result<()> {
+    provider.destroy(id).await.map_err(|error| error.within("destroy", Some(provider.name()), Some(id)))
+}
+
+fn is_final(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Aborted | ErrorKind::AlreadyExists | ErrorKind::InvalidArgument | ErrorKind::NotFound
+    )
+}
+
+/// The error where every provider failed: one is itself, several are told together.
+fn none_of(mut failures: Vec<Error>) -> Error {
+    if failures.len() == 1 {
+        return failures.remove(0);
+    }
+    let kind = failures.first().map_or(ErrorKind::Unavailable, Error::kind);
+    let causes: Vec<_> = failures
+        .iter()
+        .map(|error| {
+            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            format!("{}: {}{hint}", error.provider().unwrap_or("?"), error.message())
+        })
+        .collect();
+    Error::new(kind, format!("no provider can create a sandbox: {}", causes.join("; ")))
+        .with_hint(format!("configure one with compute.setConfig, or set {}", config::PROVIDER))
+}

@@ -1,0 +1,31 @@
+//! Everything that is read from the environment, in one place.
+
+use std::env;
+use std::path::PathBuf;
+
+/// Names the provider to use where none is configured.
+pub const PROVIDER: &str = "COMPUTESDK_PROVIDER";
+
+/// The value of [`PROVIDER`].
+pub fn default_provider() -> Option<String> {
+    text(PROVIDER)
+}
+
+/// `COMPUTESDK_LOG`: what to log, as a filter of the `tracing` crates.
+pub fn log_filter() -> Option<String> {
+    text("COMPUTESDK_LOG")
+}
+
+/// `PATH`: where this machine's interpreters are looked for.
+pub fn search_path() -> Vec<PathBuf> {
+    env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
+}
+
+/// The program of this process: Node's own, when loaded by Node.
+pub fn current_program() -> Option<PathBuf> {
+    env::current_exe().ok()
+}
+
+fn text(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,25 @@
+//! Runs untrusted code in sandboxes: one API, many places to run.
+//!
+//! The map, in reading order:
+//!
+//! * [`compute`] – which provider a call goes to.
+//! * [`sandbox`], [`command`], [`code`], [`filesystem`] – what users hold and do.
+//! * [`provider`] – the contract with the places that make sandboxes.
+//! * [`providers`] – those places, side by side.
+//! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log.
+//! * `node` – all that knows JavaScript; compiled with the feature `napi`.
+//!
+//! Without `napi` this is a plain Rust library: `cargo test --no-default-features`.
+
+pub mod code;
+pub mod command;
+pub mod compute;
+pub mod config;
+pub mod error;
+pub mod filesystem;
+#[cfg(feature = "napi")]
+pub mod node;
+pub mod provider;
+pub mod providers;
+pub mod sandbox;
+pub mod telemetry;

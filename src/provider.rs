@@ -1,0 +1,410 @@
+//! The contract between the core and the places that make sandboxes.
+//!
+//! A [`Provider`] makes and finds sandboxes; an [`Instance`] is one of them, alive; a [`Process`] is
+//! something that runs in it. Everything above this module (`Sandbox`, strategies, `throwOnError`,
+//! `runCode`, deadlines, aborts) is written once, against these traits; the conformance suite tests each
+//! sentence below on every provider.
+//!
+//! Rules for all methods:
+//!
+//! * **Dropped** before it is ready, a future leaves nothing behind that its caller could no longer end: a
+//!   sandbox half made is unmade, a command half started is killed.
+//! * An option that a provider cannot honour is [`ErrorKind::Unsupported`](crate::error::ErrorKind), never
+//!   ignored.
+//! * Errors need not say provider, sandbox or operation: the core adds them.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::error::{Error, Result};
+
+/// Bytes as they come.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+
+/// A place that makes sandboxes.
+#[async_trait]
+pub trait Provider: Debug + Send + Sync {
+    /// The name in `sandbox.provider`: `local`, `docker`, `e2b`, or a plug-in's own.
+    fn name(&self) -> &str;
+
+    /// What its sandboxes can do. A flag exists only where callers must know in advance.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes a sandbox, ready for commands.
+    ///
+    /// * A `sandbox_id` becomes the id; one that is taken is `AlreadyExists`.
+    /// * Twice: two sandboxes.
+    /// * Dropped: the sandbox is unmade.
+    async fn create(&self, request: &CreateRequest) -> Result<Arc<dyn Instance>>;
+
+    /// Finds a living sandbox.
+    ///
+    /// * `None` only if there is no such sandbox, an id of impossible form included.
+    /// * Changes nothing: neither resumes a paused sandbox nor touches its remaining life.
+    /// * Twice: two handles of the same sandbox.
+    async fn connect(&self, id: &str) -> Result<Option<Arc<dyn Instance>>>;
+
+    /// All living sandboxes that this provider can see, in no order.
+    async fn list(&self) -> Result<Vec<Arc<dyn Instance>>>;
+
+    /// Asks for the facts about a sandbox without connecting to it; `None` if there is no such sandbox.
+    async fn info(&self, id: &str) -> Result<Option<Info>>;
+
+    /// Ends a sandbox and all that runs in it.
+    ///
+    /// * Never connects first.
+    /// * Missing, or ended before: success.
+    /// * Dropped: the end, once begun, goes on.
+    async fn destroy(&self, id: &str) -> Result<()>;
+}
+
+/// What the sandboxes of a provider can do beyond commands and files.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Commands can be signalled and killed one by one; without it, a time limit ends only the waiting.
+    pub kill: bool,
+}
+
+/// What a sandbox is to be. Options are as the caller wrote them; what is absent is for the provider.
+#[derive(Clone, Debug, Default)]
+pub struct CreateRequest {
+    /// Language family or version: `python`, `python3.9`, `node`, `nodejs16`.
+    pub runtime: Option<String>,
+    /// Life of the sandbox; zero is without end.
+    pub timeout: Option<Duration>,
+    /// The id that it is to have.
+    pub sandbox_id: Option<String>,
+    /// The provider's template or image to start from.
+    pub template_id: Option<String>,
+    /// Anything in JSON, to be read back equal.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// A domain, where the provider has them.
+    pub domain: Option<String>,
+    /// Environment of every command.
+    pub envs: BTreeMap<String, String>,
+    /// Ports that are to be reached from outside.
+    pub ports: Vec<u16>,
+    /// Limits.
+    pub resources: Resources,
+    /// What the sandbox may reach.
+    pub network: Option<Network>,
+}
+
+/// Limits of a sandbox; what is absent is the provider's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Resources {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of files.
+    pub disk: Option<u64>,
+    /// Processors; fractions are fine.
+    pub cpus: Option<f64>,
+    /// Processes and threads at once.
+    pub processes: Option<u32>,
+    /// Refuse to create where the limits cannot be enforced for the sandbox as a whole.
+    pub enforce: Option<bool>,
+}
+
+impl Resources {
+    /// These, and `other` where nothing is said.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.or(other.memory),
+            disk: self.disk.or(other.disk),
+            cpus: self.cpus.or(other.cpus),
+            processes: self.processes.or(other.processes),
+            enforce: self.enforce.or(other.enforce),
+        }
+    }
+}
+
+/// What a sandbox may reach. An enum, never a list whose emptiness means something.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Network {
+    /// Nothing but itself.
+    None,
+    /// These hosts only.
+    Allow(Vec<String>),
+    /// Every public host.
+    Full,
+}
+
+/// Facts about a sandbox, asked of the provider.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// Its id.
+    pub id: String,
+    /// Whether it lives.
+    pub status: Status,
+    /// Why it no longer lives.
+    pub reason: Option<String>,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// Life granted in all, extensions included; zero is without end.
+    pub timeout: Duration,
+    /// When it will end.
+    pub expires_at: Option<SystemTime>,
+    /// What was given at creation.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The runtime that it has, if one was asked for.
+    pub runtime: Option<String>,
+    /// The layers of isolation that are on.
+    pub isolation: Vec<String>,
+    /// The limits in force, and how they are enforced.
+    pub limits: Option<Limits>,
+}
+
+/// Whether a sandbox lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It takes commands.
+    Running,
+    /// It was ended, has expired, or is paused.
+    Stopped,
+    /// It ended by itself.
+    Error,
+}
+
+/// Limits that a sandbox is under.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes of files.
+    pub disk: u64,
+    /// Processors; `None` is all of them.
+    pub cpus: Option<f64>,
+    /// Processes and threads at once.
+    pub processes: u32,
+    /// Whether the sandbox as a whole is limited, or each of its processes.
+    pub enforcement: Enforcement,
+}
+
+/// How limits are enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// For the sandbox as a whole.
+    Cgroup,
+    /// For each process by itself: two processes may use twice as much memory.
+    PerProcess,
+}
+
+/// A living sandbox. After its end every method but `info` and `destroy` is `NotFound`, with the reason.
+#[async_trait]
+pub trait Instance: Debug + Send + Sync {
+    /// Its id.
+    fn id(&self) -> &str;
+
+    /// The language family that code without one of its own is run as; `None` leaves it to detection.
+    fn runtime(&self) -> Option<&str>;
+
+    /// The facts. After the end: the last ones known, with status and reason.
+    async fn info(&self) -> Result<Info>;
+
+    /// Starts a command. The one way to run something: waiting for it, reading it, leaving it in the
+    /// background are what callers do with the [`Process`].
+    ///
+    /// * A program that is not there is no error: the process exits with 127 (126 if it cannot be run) and
+    ///   says so on standard error, as a shell would. A working directory that is not there is `NotFound`.
+    /// * Dropped: the command, if it was started, is killed.
+    async fn spawn(&self, command: &Command) -> Result<Process>;
+
+    /// Finds a process that was started in the background; `None` if there is no such process.
+    async fn attach(&self, pid: u32) -> Result<Option<Process>>;
+
+    /// The processes that run.
+    async fn processes(&self) -> Result<Vec<u32>>;
+
+    /// Its files.
+    fn files(&self) -> &dyn Files;
+
+    /// A URL at which `port` is reached from outside.
+    async fn url(&self, port: u16, protocol: Option<&str>) -> Result<String>;
+
+    /// Lets the sandbox live longer, by this much. One without end stays so.
+    async fn extend_timeout(&self, by: Duration) -> Result<()>;
+
+    /// What it uses.
+    async fn metrics(&self) -> Result<Metrics>;
+
+    /// Ends it. Twice, or after its end: success. Everything that waits for it ends too.
+    async fn destroy(&self) -> Result<()>;
+}
+
+/// What a sandbox uses.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes of files.
+    pub disk: u64,
+    /// Processes.
+    pub processes: u32,
+    /// Processor time.
+    pub cpu: Duration,
+}
+
+/// A command as providers take it.
+#[derive(Clone, Debug, Default)]
+pub struct Command {
+    /// What to run.
+    pub program: Program,
+    /// Working directory; absent is the provider's default.
+    pub cwd: Option<String>,
+    /// Laid over the environment of the sandbox.
+    pub env: BTreeMap<String, String>,
+    /// Whether something will be written to its standard input, which is at its end otherwise.
+    pub stdin: bool,
+    /// The user to run as; absent is the provider's default.
+    pub user: Option<String>,
+}
+
+/// What a command runs.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// A line for the shell.
+    Shell(String),
+    /// A program and its arguments, exactly these.
+    Args(Vec<String>),
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self::Args(Vec::new())
+    }
+}
+
+/// Something that runs: what it writes, and a handle to it. The two are separate, so that ending it never
+/// waits for its reader.
+#[derive(Debug)]
+pub struct Process {
+    /// What it writes. Dropped, the writing process is told (`SIGPIPE`), as if a reader had gone.
+    pub output: Box<dyn Output>,
+    /// The handle. Dropped, nothing happens: the process goes on.
+    pub control: Arc<dyn Control>,
+}
+
+/// What a process writes, in the order of arrival.
+#[async_trait]
+pub trait Output: Debug + Send {
+    /// The next piece; `None` once the process has ended and all that it wrote has been read. What others
+    /// write later to a pipe that they inherited is not waited for. Dropped: nothing is lost.
+    async fn next(&mut self) -> Option<Chunk>;
+}
+
+/// A piece of output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// From standard output.
+    Stdout(Bytes),
+    /// From standard error.
+    Stderr(Bytes),
+}
+
+/// A handle to a process.
+#[async_trait]
+pub trait Control: Debug + Send + Sync {
+    /// Its number in the sandbox.
+    fn pid(&self) -> u32;
+
+    /// Waits for its end. Any number of waiters, at any time, get the same answer.
+    async fn wait(&self) -> Result<Exit>;
+
+    /// Writes to its standard input. A process that no longer reads is `Unavailable`.
+    async fn write_stdin(&self, bytes: &[u8]) -> Result<()>;
+
+    /// Ends its standard input. Twice: success.
+    async fn close_stdin(&self) -> Result<()>;
+
+    /// Sends it a signal, by number. After its end: success.
+    async fn signal(&self, signal: i32) -> Result<()>;
+
+    /// Kills it and everything that came of it. After its end: what it left behind is killed.
+    async fn kill(&self) -> Result<()>;
+
+    /// Tells it the size of its terminal; `Unsupported` without one.
+    async fn resize(&self, cols: u16, rows: u16) -> Result<()>;
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this number.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Files of a sandbox. Paths are absolute; the core has checked that.
+#[async_trait]
+pub trait Files: Send + Sync {
+    /// Opens a regular file. Anything else is refused, and never waited for.
+    async fn read(&self, path: &str) -> Result<Content>;
+
+    /// Replaces a file by what `content` gives. Makes parents, writes through links, keeps mode and owner;
+    /// where the provider can, a failure leaves the old content.
+    async fn write(&self, path: &str, content: Content) -> Result<()>;
+
+    /// Makes a directory and its parents. There already: success. A file in the way: `AlreadyExists`.
+    async fn make_dir(&self, path: &str) -> Result<()>;
+
+    /// The direct children of a directory, sorted by name.
+    async fn list(&self, path: &str) -> Result<Vec<Entry>>;
+
+    /// What is at a path, links followed; `None` if nothing is.
+    async fn stat(&self, path: &str) -> Result<Option<Entry>>;
+
+    /// Removes a file, a link (not its target) or a whole tree. Missing: `NotFound`.
+    async fn remove(&self, path: &str) -> Result<()>;
+}
+
+/// The content of a file.
+pub struct Content {
+    /// Bytes in all, if known in advance.
+    pub size: Option<u64>,
+    /// The bytes.
+    pub bytes: ByteStream,
+}
+
+impl Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Content").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        Self { size: Some(bytes.len() as u64), bytes: Box::pin(futures_util::stream::iter([Ok(bytes)])) }
+    }
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name; bytes that are no UTF-8 are replaced.
+    pub name: String,
+    /// A directory, or a link to one. Everything else counts as a file.
+    pub directory: bool,
+    /// Bytes; 0 for directories. A plug-in may not know.
+    pub size: Option<u64>,
+    /// Last change. A plug-in may not know.
+    pub modified: Option<SystemTime>,
+    /// Where a symbolic link points.
+    pub symlink_target: Option<String>,
+}
+
+/// The error for something that a later version will do.
+pub fn not_yet(what: &str) -> Error {
+    Error::unsupported(format!("{what} is not part of this version yet"))
+        .with_hint("see the table of what is supported in the README")
+}

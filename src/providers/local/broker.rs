@@ -1,0 +1,266 @@
+//! The resident program that makes sandboxes: one for each process, started when the first is asked for.
+//!
+//! It is embedded in this library and started from memory: nothing to install, no file to lose its exec
+//! bit. It ends when its control socket does, so it cannot outlive this process, and with it end all
+//! sandboxes. If it is killed itself, its sandboxes end, and the next create starts another.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use computesdk_agent::channel;
+use computesdk_agent::protocol::{BrokerReply, BrokerRequest, DATAGRAM, Failure, Plan, decode, encode};
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{oneshot, watch};
+
+use super::descriptor;
+use super::error;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The agent, built for this platform by build.rs.
+static AGENT: &[u8] = include_bytes!(env!("COMPUTESDK_AGENT_PROGRAM"));
+
+/// How long a sandbox may take to be gone.
+const END: Duration = Duration::from_secs(2);
+
+static CURRENT: Mutex<Option<Arc<Broker>>> = Mutex::new(None);
+
+#[derive(Debug)]
+pub(super) struct Broker {
+    socket: AsyncFd<OwnedFd>,
+    next: AtomicU32,
+    /// Whether it can make sandboxes, once it has said so.
+    fit: watch::Sender<Option<Result<(), Failure>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    dead: bool,
+    creating: HashMap<u32, oneshot::Sender<BrokerReply>>,
+    living: HashMap<u32, watch::Sender<bool>>,
+}
+
+/// A sandbox as the broker knows it. Dropped, the sandbox ends: whoever has it is the only one who could
+/// still use it.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    broker: Arc<Broker>,
+    number: u32,
+    gone: watch::Receiver<bool>,
+}
+
+impl Broker {
+    /// The broker of this process, started if there is none that lives.
+    pub(super) async fn current() -> Result<Arc<Self>> {
+        let broker = Self::running()?;
+        let mut fit = broker.fit.subscribe();
+        let answer = fit.wait_for(Option::is_some).await.map(|fit| fit.clone());
+        match answer {
+            Ok(Some(Ok(()))) => Ok(broker),
+            Ok(Some(Err(failure))) => Err(error::of_isolation(&failure)),
+            _ => Err(ended()),
+        }
+    }
+
+    fn running() -> Result<Arc<Self>> {
+        let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(broker) if !broker.state().dead => Ok(Arc::clone(broker)),
+            _ => {
+                let (socket, child) = spawn().map_err(|error| error::of_start(&error))?;
+                let broker = Self::serve_at(socket, child)?;
+                *current = Some(Arc::clone(&broker));
+                Ok(broker)
+            }
+        }
+    }
+
+    fn serve_at(socket: OwnedFd, mut child: Child) -> Result<Arc<Self>> {
+        let broker = Arc::new(Self {
+            socket: descriptor::watch(socket)?,
+            next: AtomicU32::new(1),
+            fit: watch::Sender::new(None),
+            state: Mutex::default(),
+        });
+        let serving = Serving(Arc::clone(&broker));
+        tokio::spawn(async move {
+            serving.0.serve().await;
+            drop(serving);
+            let _ = tokio::task::spawn_blocking(move || child.wait()).await;
+        });
+        tracing::debug!("broker started");
+        Ok(broker)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn serve(&self) {
+        let mut buffer = vec![0; DATAGRAM + 1];
+        loop {
+            let received = self
+                .socket
+                .async_io(Interest::READABLE, |socket| {
+                    channel::receive(socket, &mut buffer, false).map_err(std::io::Error::from)
+                })
+                .await;
+            let Ok(Some(received)) = received else { return };
+            let Some(reply) = decode(received.bytes(&buffer)) else { return };
+            match reply {
+                BrokerReply::Ready => drop(self.fit.send_replace(Some(Ok(())))),
+                BrokerReply::Unfit { failure } => drop(self.fit.send_replace(Some(Err(failure)))),
+                BrokerReply::Created { id } | BrokerReply::Refused { id, .. } => {
+                    let waiter = self.state().creating.remove(&id);
+                    if let Some(waiter) = waiter {
+                        let _ = waiter.send(reply);
+                    }
+                }
+                BrokerReply::Gone { id } => {
+                    let living = self.state().living.remove(&id);
+                    if let Some(living) = living {
+                        living.send_replace(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the processes of a sandbox; its agent speaks on the socket that comes back.
+    pub(super) async fn create(self: &Arc<Self>, plan: Plan) -> Result<(Ticket, OwnedFd)> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (ours, theirs) = socketpair().map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "this process has too many descriptors open").with_source(error)
+        })?;
+        rustix::io::ioctl_fionbio(&ours, true)
+            .map_err(|errno| error::of_start(&std::io::Error::from(errno)))?;
+        let (sender, receiver) = oneshot::channel();
+        let (living, gone) = watch::channel(false);
+        {
+            let mut state = self.state();
+            if state.dead {
+                return Err(ended());
+            }
+            state.creating.insert(number, sender);
+            state.living.insert(number, living);
+        }
+        let ticket = Ticket { broker: Arc::clone(self), number, gone };
+        self.send(&BrokerRequest::Create { id: number, plan }, Some(theirs)).await?;
+        match receiver.await {
+            Ok(BrokerReply::Refused { failure, .. }) => Err(error::of_isolation(&failure)),
+            Ok(_) => Ok((ticket, ours)),
+            Err(_) => Err(ended()),
+        }
+    }
+
+    async fn send(&self, request: &BrokerRequest, descriptor: Option<OwnedFd>) -> Result<()> {
+        let message = encode(request);
+        let beside: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
+        self.socket
+            .async_io(Interest::WRITABLE, |socket| {
+                channel::send(socket, &message, &beside).map_err(std::io::Error::from)
+            })
+            .await
+            .map_err(|_| ended())
+    }
+}
+
+impl Ticket {
+    /// Begins the end of the sandbox without waiting for it.
+    pub(super) fn end(&self) {
+        let message = encode(&BrokerRequest::Destroy { id: self.number });
+        let _ = channel::send(self.broker.socket.get_ref(), &message, &[]);
+    }
+
+    /// Waits until nothing of the sandbox is left.
+    pub(super) async fn gone(&self) -> Result<()> {
+        let mut gone = self.gone.clone();
+        // An error means that the broker has ended, and with it every sandbox.
+        match tokio::time::timeout(END, gone.wait_for(|gone| *gone)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the sandbox was killed but is not gone yet")),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The task that reads the broker's replies. When it ends, by the broker's end or by the runtime's, nobody
+/// may wait for a reply any more.
+struct Serving(Arc<Broker>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.dead = true;
+        state.creating.clear();
+        state.living.clear();
+        drop(state);
+        self.0.fit.send_if_modified(|fit| {
+            let silent = fit.is_none();
+            if silent {
+                *fit = Some(Err(Failure { step: "start the broker".to_owned(), errno: 0 }));
+            }
+            silent
+        });
+        tracing::debug!("broker ended");
+    }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::Unavailable, "the program that makes local sandboxes has ended")
+        .with_hint("create again: another is started")
+}
+
+/// Starts the program and returns our end of its control socket.
+fn spawn() -> std::io::Result<(OwnedFd, Child)> {
+    let (ours, theirs) = socketpair()?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    let program = program()?;
+    // The path is looked up by the child, while it still has the descriptor. A fixed program, no shell, and
+    // nothing that would make the standard library fork: a fork copies Node's page tables.
+    let child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
+        .arg0("computesdk-broker")
+        .env_clear()
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok((ours, child))
+}
+
+fn socketpair() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// The agent in memory, sealed so that nobody can change it while it runs.
+fn program() -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memfd = match rustix::fs::memfd_create(c"computesdk-broker", flags | MemfdFlags::EXEC) {
+        // Linux before 6.3 knows no such flag: everything may be executed there.
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(c"computesdk-broker", flags)?,
+        result => result?,
+    };
+    let mut rest = AGENT;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&memfd, rest)?;
+        rest = &rest[written..];
+    }
+    rustix::fs::fcntl_add_seals(
+        &memfd,
+        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+    )?;
+    Ok(memfd)
+}

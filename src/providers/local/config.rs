@@ -1,0 +1,19 @@
+//! What `local({ … })` takes.
+
+
+use crate::provider::Resources;
+
+/// Defaults for the sandboxes of one `local()`, as the user wrote them.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Life of a sandbox in ms.
+    pub timeout: Option<u64>,
+    /// Language family or version.
+    pub runtime: Option<String>,
+    /// Limits.
+    pub resources: Resources,
+    /// The Python to use instead of the `python3` on `PATH`.
+    pub python: Option<String>,
+    /// The Node to use instead of the one that runs this process.
+    pub node: Option<String>,
+}

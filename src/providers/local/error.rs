@@ -1,0 +1,136 @@
+//! What the kernel said, in words that tell the cause and the cure.
+
+use std::fs;
+
+use computesdk_agent::protocol::{Failure, Trouble};
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind};
+
+/// What the error of a file operation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    File,
+    Directory,
+}
+
+/// The error of a file operation that the sandbox refused.
+pub(super) fn of_file(about: About, path: &str, trouble: &Trouble, errno: i32) -> Error {
+    if *trouble == Trouble::NotRegular {
+        return Error::invalid(format!("not a regular file: {path}"))
+            .with_hint("only regular files are read and written; use a command for pipes, sockets and devices");
+    }
+    let errno = Errno::from_raw_os_error(errno);
+    let (kind, what) = match errno {
+        Errno::NOENT if about == About::Directory => (ErrorKind::NotFound, "Directory not found"),
+        Errno::NOENT => (ErrorKind::NotFound, "File not found"),
+        Errno::NOTDIR if about == About::Directory => (ErrorKind::InvalidArgument, "not a directory"),
+        Errno::NOTDIR => (ErrorKind::NotFound, "File not found"),
+        Errno::EXIST => (ErrorKind::AlreadyExists, "a file of that name is there"),
+        Errno::ISDIR => (ErrorKind::InvalidArgument, "is a directory"),
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => (ErrorKind::PermissionDenied, "permission denied"),
+        Errno::BUSY => (ErrorKind::InvalidArgument, "cannot be replaced or removed"),
+        Errno::LOOP => (ErrorKind::InvalidArgument, "too many symbolic links, or a link out of the sandbox"),
+        Errno::NAMETOOLONG => (ErrorKind::InvalidArgument, "name too long"),
+        Errno::NOSPC | Errno::DQUOT => (ErrorKind::QuotaExceeded, "no space left in the sandbox"),
+        Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE => {
+            (ErrorKind::Unavailable, "the sandbox has no memory, processes or descriptors left")
+        }
+        _ => (ErrorKind::Internal, "cannot be used"),
+    };
+    let error = Error::new(kind, format!("{what}: {path}")).with_source(std::io::Error::from(errno));
+    match kind {
+        ErrorKind::QuotaExceeded => error.with_hint("remove files, or create with a larger `resources.disk`"),
+        ErrorKind::PermissionDenied => error.with_hint(
+            "commands and files belong to the user `user`; what comes from the host below /usr cannot be changed",
+        ),
+        _ => error,
+    }
+}
+
+/// The error of a sandbox that could not be made.
+pub(super) fn of_isolation(failure: &Failure) -> Error {
+    let errno = Errno::from_raw_os_error(failure.errno);
+    let (kind, cause, cure) = match errno {
+        Errno::NOSPC => (
+            ErrorKind::Unavailable,
+            "the kernel allows no more namespaces".to_owned(),
+            "raise the sysctl user.max_user_namespaces (and max_net_namespaces), or destroy sandboxes".to_owned(),
+        ),
+        Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE => (
+            ErrorKind::Unavailable,
+            "this machine has no processes, memory or descriptors left".to_owned(),
+            "destroy sandboxes, or try again later".to_owned(),
+        ),
+        _ => {
+            let (cause, cure) = refusal();
+            (ErrorKind::Unsupported, cause, cure)
+        }
+    };
+    Error::new(kind, format!("this machine cannot isolate: {} failed ({errno}): {cause}", failure.step))
+        .with_hint(cure)
+        .with_source(std::io::Error::from(errno))
+}
+
+/// Why a kernel that could isolate does not, by what can be seen of the machine.
+fn refusal() -> (String, String) {
+    let sysctl = |name: &str| {
+        fs::read_to_string(format!("/proc/sys/{name}")).ok().and_then(|text| text.trim().parse::<u64>().ok())
+    };
+    if sysctl("kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
+        return (
+            "AppArmor restricts user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns = 1)".to_owned(),
+            "allow them for Node with a profile in /etc/apparmor.d that says `userns,`, \
+             or run `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
+                .to_owned(),
+        );
+    }
+    if sysctl("kernel/unprivileged_userns_clone") == Some(0) {
+        return (
+            "user namespaces are switched off (sysctl kernel.unprivileged_userns_clone = 0)".to_owned(),
+            "run `sysctl -w kernel.unprivileged_userns_clone=1`".to_owned(),
+        );
+    }
+    if sysctl("user/max_user_namespaces") == Some(0) {
+        return (
+            "user namespaces are switched off (sysctl user.max_user_namespaces = 0)".to_owned(),
+            "run `sysctl -w user.max_user_namespaces=10000`".to_owned(),
+        );
+    }
+    if in_container() {
+        return (
+            "the container's security profile forbids it".to_owned(),
+            "start the container with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined` \
+             (and `--security-opt apparmor=unconfined` where AppArmor is on)"
+                .to_owned(),
+        );
+    }
+    (
+        "the kernel refuses it".to_owned(),
+        "Linux 5.15 or newer with user namespaces, overlayfs and seccomp is needed; \
+         or use another provider, such as docker()"
+            .to_owned(),
+    )
+}
+
+/// Whether this process is filtered, or runs in what looks like a container.
+fn in_container() -> bool {
+    let filtered = fs::read_to_string("/proc/self/status")
+        .is_ok_and(|status| status.lines().any(|line| line.starts_with("Seccomp:") && !line.ends_with('0')));
+    filtered || ["/.dockerenv", "/run/.containerenv"].iter().any(|path| fs::exists(path).unwrap_or(false))
+}
+
+/// The error of a broker that could not be started.
+pub(super) fn of_start(error: &std::io::Error) -> Error {
+    let hint = if fs::read_to_string("/proc/sys/vm/memfd_noexec").is_ok_and(|text| text.trim() == "2") {
+        "this machine forbids programs in memory: run `sysctl -w vm.memfd_noexec=1`"
+    } else {
+        "the program that makes sandboxes is started from memory: see docs/local.md"
+    };
+    Error::unsupported(format!("the local provider cannot start: {error}")).with_hint(hint)
+}
+
+/// The error of a message that the other side should never have sent.
+pub(super) fn nonsense() -> Error {
+    Error::new(ErrorKind::Internal, "the sandbox's agent answered what it was not asked")
+}

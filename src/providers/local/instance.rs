@@ -1,0 +1,349 @@
+//! One local sandbox: its link, its life, its place among the others.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use computesdk_agent::protocol::{self, Blob, Reply, Request, Trouble};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::broker::{Broker, Ticket};
+use super::error;
+use super::link::{Answer, Closed, Link};
+use super::plan::{self, HOME, Settings};
+use super::process::{LocalControl, LocalOutput, Pipe, not_run};
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{
+    Command, Enforcement, Files, Info, Instance, Limits, Metrics, Process, Program, Status, not_yet,
+};
+
+/// How long the steps of isolation may take, on a machine that is busy.
+const START: Duration = Duration::from_secs(30);
+
+/// A shell line longer than this comes as a script: one argument may not be longer (`execve(2)`).
+const LONGEST_LINE: usize = 128 * 1024 - 1;
+
+/// The sandboxes of this process, by id. `None` holds the place of one that is being made.
+static ALL: LazyLock<Mutex<HashMap<String, Option<Arc<LocalInstance>>>>> = LazyLock::new(Mutex::default);
+
+fn registry() -> MutexGuard<'static, HashMap<String, Option<Arc<LocalInstance>>>> {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The living sandbox of this id.
+pub(super) fn find(id: &str) -> Option<Arc<LocalInstance>> {
+    registry().get(id).cloned().flatten()
+}
+
+/// All living sandboxes.
+pub(super) fn all() -> Vec<Arc<LocalInstance>> {
+    registry().values().flatten().cloned().collect()
+}
+
+/// The place of a sandbox that is being made; given up again if it does not come about.
+struct Place(Option<String>);
+
+impl Place {
+    fn take(id: &str) -> Result<Self> {
+        let mut registry = registry();
+        if registry.contains_key(id) {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a sandbox `{id}` already"))
+                .with_hint("choose another `sandboxId`, or find that one with getById"));
+        }
+        registry.insert(id.to_owned(), None);
+        Ok(Self(Some(id.to_owned())))
+    }
+
+    fn fill(mut self, instance: &Arc<LocalInstance>) {
+        if let Some(id) = self.0.take() {
+            registry().insert(id, Some(Arc::clone(instance)));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(id) = &self.0 {
+            registry().remove(id);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct LocalInstance {
+    id: String,
+    settings: Settings,
+    bash: bool,
+    layers: Vec<String>,
+    limits: Limits,
+    created_at: SystemTime,
+    ticket: Ticket,
+    link: Arc<Link>,
+    life: Mutex<Life>,
+    deadline: watch::Sender<Option<Instant>>,
+    myself: std::sync::Weak<Self>,
+}
+
+#[derive(Debug)]
+struct Life {
+    /// Granted in all; zero is without end.
+    timeout: Duration,
+    expires_at: Option<SystemTime>,
+    ended: Option<(Status, String)>,
+}
+
+impl LocalInstance {
+    /// Makes a sandbox and waits until it takes commands.
+    pub(super) async fn create(settings: Settings) -> Result<Arc<Self>> {
+        let id = settings.id.clone();
+        let place = Place::take(&id)?;
+        let broker = Broker::current().await?;
+        let (ticket, socket) = broker.create(settings.plan.clone()).await?;
+        let link = Link::new(socket)?;
+        let first = tokio::time::timeout(START, link.receive()).await.map_err(|_| {
+            Error::new(ErrorKind::Timeout, format!("the sandbox was not ready within {} s", START.as_secs()))
+        })?;
+        let (bash, layers, cgroup) = match first {
+            Ok((Reply::Ready { bash, layers, cgroup }, _)) => (bash, layers, cgroup),
+            Ok((Reply::Broken { failure }, _)) => return Err(error::of_isolation(&failure)),
+            _ => return Err(Error::new(ErrorKind::Unavailable, "the sandbox ended while it was being made")),
+        };
+        let enforcement = if cgroup { Enforcement::Cgroup } else { Enforcement::PerProcess };
+        if settings.enforce && !cgroup {
+            return Err(Error::unsupported(
+                "`resources.enforce`: this process may not make cgroups, so limits hold for each process only",
+            )
+            .with_hint("run as root or in a delegated cgroup, or leave `enforce` out"));
+        }
+        let timeout = settings.timeout;
+        let now = SystemTime::now();
+        let expires_at = expiry(now, timeout);
+        let (deadline, _) = watch::channel(expires_at.and_then(|_| Instant::now().checked_add(timeout)));
+        let instance = Arc::new_cyclic(|myself| Self {
+            id,
+            bash,
+            layers,
+            limits: settings.limits(enforcement),
+            created_at: now,
+            ticket,
+            link,
+            life: Mutex::new(Life { timeout, expires_at, ended: None }),
+            deadline,
+            myself: myself.clone(),
+            settings,
+        });
+        place.fill(&instance);
+        tokio::spawn(Arc::clone(&instance).live());
+        Ok(instance)
+    }
+
+    /// Reads the agent's answers until the sandbox ends, and ends it when its time is over. The one task
+    /// of a sandbox.
+    async fn live(self: Arc<Self>) {
+        let mut deadline = self.deadline.subscribe();
+        let serving = self.link.serve();
+        tokio::pin!(serving);
+        loop {
+            let until = *deadline.borrow_and_update();
+            tokio::select! {
+                () = &mut serving => break,
+                changed = deadline.changed() => if changed.is_err() { break },
+                () = async { match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                } } => {
+                    let timeout = self.life().timeout.as_millis();
+                    self.end(Status::Stopped, format!("its time was over (timeout: {timeout} ms)"));
+                    self.ticket.end();
+                    break;
+                }
+            }
+        }
+        self.end(Status::Error, "it ended unexpectedly".to_owned());
+        self.link.close();
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the end of the sandbox; the first reason stays.
+    fn end(&self, status: Status, reason: String) {
+        self.life().ended.get_or_insert((status, reason));
+        let mut registry = registry();
+        // The id may have been given to another since.
+        if let Some(Some(holder)) = registry.get(&self.id)
+            && std::ptr::eq(Arc::as_ptr(holder), self)
+        {
+            registry.remove(&self.id);
+        }
+    }
+
+    /// The error of every call after the end.
+    pub(super) fn gone(&self) -> Error {
+        let reason = self.life().ended.as_ref().map(|(_, reason)| reason.clone());
+        let reason = reason.unwrap_or_else(|| "it ended unexpectedly".to_owned());
+        Error::new(ErrorKind::NotFound, format!("the sandbox `{}` is gone: {reason}", self.id))
+            .with_hint("create another one")
+    }
+
+    /// Sends a request to the agent and waits for its answer.
+    pub(super) async fn ask(&self, request: impl FnOnce(u32) -> Request) -> Result<(u32, Answer)> {
+        if self.life().ended.is_some() {
+            return Err(self.gone());
+        }
+        self.link.ask(request).await.map_err(|Closed| self.gone())
+    }
+
+    /// Sends a request that has no answer; a sandbox that is gone has done it.
+    pub(super) async fn tell(&self, request: Request) -> Result<()> {
+        let _ = self.link.send(&request).await;
+        Ok(())
+    }
+
+    /// Likewise, from where nothing can be waited for.
+    pub(super) fn tell_now(&self, request: &Request) {
+        self.link.tell(request);
+    }
+
+    /// Bytes that its files can have in all.
+    pub(super) fn disk(&self) -> u64 {
+        self.limits.disk
+    }
+
+    fn command(&self, command: &Command) -> Result<protocol::Command> {
+        if command.user.as_deref().is_some_and(|user| !matches!(user, "user" | "1000")) {
+            return Err(Error::unsupported("`user`: commands of a local sandbox run as `user` (1000)"));
+        }
+        let shell = if self.bash { "bash" } else { "sh" };
+        let (argv, script) = match &command.program {
+            Program::Args(argv) => (argv.clone(), None),
+            Program::Shell(line) if line.len() <= LONGEST_LINE => {
+                (vec![shell.to_owned(), "-c".to_owned(), line.clone()], None)
+            }
+            Program::Shell(line) => {
+                let path = format!("/proc/self/fd/{}", protocol::SCRIPT_FD);
+                (vec![shell.to_owned(), path], Some(Blob(line.clone().into_bytes())))
+            }
+        };
+        let mut env: BTreeMap<String, String> = plan::environment(shell);
+        env.extend(self.settings.envs.clone());
+        env.extend(command.env.clone());
+        Ok(protocol::Command {
+            argv,
+            env,
+            cwd: command.cwd.clone().unwrap_or_else(|| HOME.to_owned()),
+            stdin: command.stdin,
+            script,
+        })
+    }
+}
+
+fn expiry(now: SystemTime, timeout: Duration) -> Option<SystemTime> {
+    if timeout.is_zero() { None } else { now.checked_add(timeout) }
+}
+
+#[async_trait]
+impl Instance for LocalInstance {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn runtime(&self) -> Option<&str> {
+        self.settings.runtime.as_deref()
+    }
+
+    async fn info(&self) -> Result<Info> {
+        let life = self.life();
+        let (status, reason) = match &life.ended {
+            None => (Status::Running, None),
+            Some((status, reason)) => (*status, Some(reason.clone())),
+        };
+        Ok(Info {
+            id: self.id.clone(),
+            status,
+            reason,
+            created_at: self.created_at,
+            timeout: life.timeout,
+            expires_at: life.expires_at,
+            metadata: self.settings.metadata.clone(),
+            runtime: self.settings.runtime.clone(),
+            isolation: self.layers.clone(),
+            limits: Some(self.limits),
+        })
+    }
+
+    async fn spawn(&self, command: &Command) -> Result<Process> {
+        let request = self.command(command)?;
+        let program = request.argv.first().cloned().unwrap_or_default();
+        let (id, answer) = self.ask(|id| Request::Spawn { id, command: request }).await?;
+        let Answer { reply, descriptors, ending } = answer;
+        let pid = match reply {
+            Reply::Started { pid, .. } => pid,
+            Reply::Failed { trouble: Trouble::Program, errno, .. } => return Ok(not_run(&program, errno)),
+            Reply::Failed { trouble: Trouble::WorkingDirectory, errno, .. } => {
+                let cwd = command.cwd.as_deref().unwrap_or(HOME);
+                return Err(error::of_file(error::About::Directory, cwd, &Trouble::WorkingDirectory, errno));
+            }
+            _ => return Err(error::nonsense()),
+        };
+        let ending = ending.ok_or_else(error::nonsense)?;
+        let mut descriptors = descriptors.into_iter();
+        let stdin = if command.stdin { descriptors.next().map(Pipe::new).transpose()? } else { None };
+        let (Some(stdout), Some(stderr)) = (descriptors.next(), descriptors.next()) else {
+            return Err(error::nonsense());
+        };
+        let output = LocalOutput::new(Pipe::new(stdout)?, Pipe::new(stderr)?, ending.clone());
+        let control = LocalControl {
+            instance: self.myself.upgrade().ok_or_else(|| self.gone())?,
+            id,
+            pid,
+            stdin: Mutex::new(stdin.map(Arc::new)),
+            ending,
+        };
+        Ok(Process { output: Box::new(output), control: Arc::new(control) })
+    }
+
+    async fn attach(&self, _: u32) -> Result<Option<Process>> {
+        Err(not_yet("`getProcess`"))
+    }
+
+    async fn processes(&self) -> Result<Vec<u32>> {
+        Err(not_yet("`processes`"))
+    }
+
+    fn files(&self) -> &dyn Files {
+        self
+    }
+
+    async fn url(&self, _: u16, _: Option<&str>) -> Result<String> {
+        Err(not_yet("`getUrl` on the local provider"))
+    }
+
+    async fn extend_timeout(&self, by: Duration) -> Result<()> {
+        let mut life = self.life();
+        if life.ended.is_some() {
+            drop(life);
+            return Err(self.gone());
+        }
+        // Without end stays without end; so does an end that no clock can hold.
+        if let Some(expires_at) = life.expires_at {
+            life.timeout = life.timeout.saturating_add(by);
+            life.expires_at = expires_at.checked_add(by);
+            self.deadline.send_modify(|deadline| *deadline = deadline.and_then(|at| at.checked_add(by)));
+        }
+        Ok(())
+    }
+
+    async fn metrics(&self) -> Result<Metrics> {
+        Err(not_yet("`getMetrics`"))
+    }
+
+    async fn destroy(&self) -> Result<()> {
+        self.end(Status::Stopped, "it was destroyed".to_owned());
+        self.ticket.end();
+        self.ticket.gone().await
+    }
+}

@@ -1,0 +1,131 @@
+//! Finding the Python and the Node of this machine, wherever they are installed.
+//!
+//! Looked for once in a process. What lies outside /usr is seen in the sandbox, read-only, below /opt.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use crate::config;
+use crate::error::{Error, Result};
+
+/// How long a `python3` that is a script may take to tell where the real one is.
+const ASKING: Duration = Duration::from_secs(10);
+
+/// An interpreter of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Interpreter {
+    /// The program itself, links resolved.
+    pub(super) program: PathBuf,
+    /// What must be seen for it to work: the directory that `bin` is in, or just the program.
+    pub(super) prefix: PathBuf,
+}
+
+impl Interpreter {
+    fn of(program: &Path) -> Option<Self> {
+        let program = fs::canonicalize(program).ok()?;
+        if !is_executable(&program) {
+            return None;
+        }
+        let prefix = match program.parent() {
+            // Never the root: a program in /bin brings itself only.
+            Some(bin) if bin.ends_with("bin") && bin.parent() != Some(Path::new("/")) => bin.parent()?.to_owned(),
+            _ => program.clone(),
+        };
+        Some(Self { program, prefix })
+    }
+
+    /// Whether every sandbox has it anyway.
+    pub(super) fn is_common(&self) -> bool {
+        self.program.starts_with("/usr")
+    }
+
+    /// The program's path below a prefix that is mounted elsewhere.
+    pub(super) fn below(&self, mounted: &str) -> String {
+        match self.program.strip_prefix(&self.prefix) {
+            Ok(rest) if !rest.as_os_str().is_empty() => format!("{mounted}/{}", rest.display()),
+            _ => mounted.to_owned(),
+        }
+    }
+}
+
+/// The Python that is asked for, or this machine's.
+pub(super) async fn python(asked: Option<&str>) -> Result<Option<Interpreter>> {
+    static FOUND: OnceCell<Option<Interpreter>> = OnceCell::const_new();
+    match asked {
+        Some(path) => named("python", path).map(Some),
+        None => Ok(FOUND.get_or_init(find_python).await.clone()),
+    }
+}
+
+/// The Node that is asked for, or the one that this process is, or this machine's.
+pub(super) async fn node(asked: Option<&str>) -> Result<Option<Interpreter>> {
+    static FOUND: OnceCell<Option<Interpreter>> = OnceCell::const_new();
+    match asked {
+        Some(path) => named("node", path).map(Some),
+        None => Ok(FOUND.get_or_init(async || find_node()).await.clone()),
+    }
+}
+
+fn named(option: &str, path: &str) -> Result<Interpreter> {
+    if !path.starts_with('/') {
+        return Err(Error::invalid(format!("`{option}` must be the absolute path of a program, got `{path}`")));
+    }
+    Interpreter::of(Path::new(path))
+        .ok_or_else(|| Error::invalid(format!("`{option}` is no program of this machine: `{path}`")))
+}
+
+fn find_node() -> Option<Interpreter> {
+    let current = config::current_program().filter(|path| path.file_name().is_some_and(|name| name == "node"));
+    current.iter().find_map(|path| Interpreter::of(path)).or_else(|| on_path("node").find_map(|path| Interpreter::of(&path)))
+}
+
+/// A `python3` that is a script stands for another, as those of version managers do: it is asked.
+async fn find_python() -> Option<Interpreter> {
+    for path in on_path("python3") {
+        if is_script(&path) {
+            if let Some(prefix) = ask_for_prefix(&path).await
+                && let Some(found) = Interpreter::of(&prefix.join("bin/python3"))
+            {
+                return Some(found);
+            }
+        } else if let Some(found) = Interpreter::of(&path) {
+            return Some(found);
+        }
+    }
+    None
+}
+
+async fn ask_for_prefix(python: &Path) -> Option<PathBuf> {
+    let asked = tokio::process::Command::new(python)
+        .args(["-c", "import sys; print(sys.base_prefix)"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let answer = tokio::time::timeout(ASKING, asked).await.ok()?.ok()?;
+    let prefix = PathBuf::from(String::from_utf8(answer.stdout).ok()?.trim());
+    prefix.is_absolute().then_some(prefix)
+}
+
+fn on_path(name: &str) -> impl Iterator<Item = PathBuf> {
+    config::search_path()
+        .into_iter()
+        .filter(|directory| directory.is_absolute())
+        .map(move |directory| directory.join(name))
+        .filter(|path| is_executable(path))
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+fn is_script(path: &Path) -> bool {
+    let mut start = [0; 2];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"#!"
+}

@@ -1,0 +1,170 @@
+//! The socket to the agent of a sandbox: requests out, answers and descriptors in.
+//!
+//! Any number of callers use one link at once; each request has a number that its answer carries. What
+//! comes in is read as if an attacker had written it: an answer nobody waits for is dropped, and a message
+//! that makes no sense ends the link.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use computesdk_agent::channel::{self, Received};
+use computesdk_agent::protocol::{Reply, Request, decode, encode};
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{oneshot, watch};
+
+use super::descriptor::watch;
+use crate::error::Result;
+use crate::provider::Exit;
+
+/// The largest message of an agent, with room to spare: an entry with a name and a link.
+const REPLY: usize = 16 * 1024;
+
+/// The link is closed: the sandbox has ended.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+/// The end of a process, once it has come; the channel closes without one if the sandbox ends first.
+pub(super) type Ending = watch::Receiver<Option<Exit>>;
+
+/// An answer, with what came beside it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) reply: Reply,
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// Tells of the end of what was started.
+    pub(super) ending: Option<Ending>,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: AsyncFd<OwnedFd>,
+    next: AtomicU32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: bool,
+    waiting: HashMap<u32, oneshot::Sender<Answer>>,
+    running: HashMap<u32, watch::Sender<Option<Exit>>>,
+}
+
+impl Link {
+    /// A link over this socket.
+    pub(super) fn new(socket: OwnedFd) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            socket: watch(socket)?,
+            next: AtomicU32::new(1),
+            state: Mutex::default(),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads one message.
+    pub(super) async fn receive(&self) -> Result<(Reply, Vec<OwnedFd>), Closed> {
+        let mut buffer = [0; REPLY];
+        let received: Option<Received> = self
+            .socket
+            .async_io(Interest::READABLE, |socket| {
+                channel::receive(socket, &mut buffer, false).map_err(std::io::Error::from)
+            })
+            .await
+            .map_err(|_| Closed)?;
+        let mut received = received.ok_or(Closed)?;
+        let descriptors = std::mem::take(&mut received.descriptors);
+        let reply = decode(received.bytes(&buffer)).ok_or(Closed)?;
+        Ok((reply, descriptors))
+    }
+
+    /// Hands answers to their waiters until the other side closes.
+    pub(super) async fn serve(&self) {
+        while let Ok((reply, descriptors)) = self.receive().await {
+            self.deliver(reply, descriptors);
+        }
+    }
+
+    /// Ends everything that waits for an answer or an end.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.waiting.clear();
+        state.running.clear();
+    }
+
+    fn deliver(&self, reply: Reply, descriptors: Vec<OwnedFd>) {
+        let id = match reply {
+            Reply::Exited { id, code, signal } => {
+                let exit = if signal == 0 { Exit::Code(code) } else { Exit::Signal(signal) };
+                let running = self.state().running.remove(&id);
+                if let Some(running) = running {
+                    running.send_replace(Some(exit));
+                }
+                return;
+            }
+            Reply::Ready { .. } | Reply::Broken { .. } => return,
+            Reply::Started { id, .. }
+            | Reply::Opened { id, .. }
+            | Reply::Found { id, .. }
+            | Reply::Done { id }
+            | Reply::Failed { id, .. } => id,
+        };
+        let mut state = self.state();
+        let waiter = state.waiting.remove(&id);
+        let ending = matches!(reply, Reply::Started { .. }).then(|| {
+            let (sender, receiver) = watch::channel(None);
+            state.running.insert(id, sender);
+            receiver
+        });
+        drop(state);
+        let answer = Answer { reply, descriptors, ending };
+        let unwanted = match waiter {
+            Some(waiter) => waiter.send(answer).err(),
+            None => Some(answer),
+        };
+        // Whoever asked has gone: nobody else will ever end what was begun.
+        match unwanted.map(|answer| answer.reply) {
+            Some(Reply::Started { id, .. }) => self.tell(&Request::Kill { target: id }),
+            Some(Reply::Opened { id, .. }) => self.tell(&Request::Discard { target: id }),
+            _ => {}
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(super) async fn ask(&self, request: impl FnOnce(u32) -> Request) -> Result<(u32, Answer), Closed> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.closed {
+                return Err(Closed);
+            }
+            state.waiting.insert(id, sender);
+        }
+        self.send(&request(id)).await?;
+        let answer = receiver.await.map_err(|_| Closed)?;
+        Ok((id, answer))
+    }
+
+    /// Sends a request that has no answer.
+    pub(super) async fn send(&self, request: &Request) -> Result<(), Closed> {
+        let message = encode(request);
+        let send = |socket: &OwnedFd| channel::send(socket, &message, &[]).map_err(std::io::Error::from);
+        self.socket.async_io(Interest::WRITABLE, send).await.map_err(|_| Closed)
+    }
+
+    /// Sends a request that has no answer, now or never: the queue is only full if the agent is stuck.
+    pub(super) fn tell(&self, request: &Request) {
+        if let Err(errno) = channel::send(self.socket.get_ref(), &encode(request), &[])
+            && errno != Errno::PIPE
+        {
+            tracing::warn!(%errno, "cannot reach a sandbox");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Sandboxes on this machine, made of Linux' own isolation: no daemon, no account, nothing to install.
+//!
+//! * [`config`] – what `local({ … })` takes.
+//! * `plan` – the configuration and a request, resolved to plain data for the agent; `interpreter` finds
+//!   Python and Node on this machine.
+//! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
+//! * `instance`, `process`, `files` – the contract, spoken over that link.
+//! * `error` – what the kernel said, in words that tell the cause and the cure.
+//!
+//! On other systems than Linux the provider exists and says why it cannot work.
+
+pub mod config;
+
+#[cfg(target_os = "linux")]
+mod broker;
+#[cfg(target_os = "linux")]
+mod descriptor;
+#[cfg(target_os = "linux")]
+mod error;
+#[cfg(target_os = "linux")]
+mod files;
+#[cfg(target_os = "linux")]
+mod instance;
+#[cfg(target_os = "linux")]
+mod interpreter;
+#[cfg(target_os = "linux")]
+mod link;
+#[cfg(target_os = "linux")]
+mod plan;
+#[cfg(target_os = "linux")]
+mod process;
+
+pub use config::Config;
+
+/// The provider `local`. All values of it in a process see the same sandboxes; other processes do not.
+#[derive(Debug, Default)]
+pub struct Local {
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "there is nothing to configure"))]
+    config: Config,
+}
+
+impl Local {
+    /// With this configuration; what is wrong with it is said by the first call that needs it.
+    pub fn new(config: Config) -> Self {
+        Self { config }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+crate::providers::not_yet!(Local, "local");
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+
+    use super::instance::{self, LocalInstance};
+    use super::{Local, plan};
+    use crate::error::Result;
+    use crate::provider::{Capabilities, CreateRequest, Info, Instance, Provider};
+
+    #[async_trait]
+    impl Provider for Local {
+        fn name(&self) -> &str {
+            "local"
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { kill: true }
+        }
+
+        async fn create(&self, request: &CreateRequest) -> Result<Arc<dyn Instance>> {
+            let settings = plan::resolve(&self.config, request).await?;
+            Ok(LocalInstance::create(settings).await?)
+        }
+
+        async fn connect(&self, id: &str) -> Result<Option<Arc<dyn Instance>>> {
+            Ok(instance::find(id).map(|found| found as Arc<dyn Instance>))
+        }
+
+        async fn list(&self) -> Result<Vec<Arc<dyn Instance>>> {
+            Ok(instance::all().into_iter().map(|one| one as Arc<dyn Instance>).collect())
+        }
+
+        async fn info(&self, id: &str) -> Result<Option<Info>> {
+            match instance::find(id) {
+                Some(found) => found.info().await.map(Some),
+                None => Ok(None),
+            }
+        }
+
+        async fn destroy(&self, id: &str) -> Result<()> {
+            match instance::find(id) {
+                Some(found) => found.destroy().await,
+                None => Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! From a configuration and a request to plain data: what the agent is to make, and what this side keeps.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use computesdk_agent::protocol::{Bind, Plan};
+
+use super::config::Config;
+use super::interpreter::{self, Interpreter};
+use crate::code::{self, Language};
+use crate::error::{Error, Result};
+use crate::provider::{CreateRequest, Enforcement, Limits, Network, Resources, not_yet};
+
+/// Home and default working directory of commands.
+pub(super) const HOME: &str = "/home/user";
+
+/// Life of a sandbox unless somebody says otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
+const MIB: u64 = 1 << 20;
+const DEFAULT_MEMORY: u64 = 2048 * MIB;
+const LEAST_MEMORY: u64 = 32 * MIB;
+const DEFAULT_DISK: u64 = 1024 * MIB;
+const LEAST_DISK: u64 = MIB;
+const DEFAULT_PROCESSES: u32 = 256;
+const LEAST_PROCESSES: u32 = 4;
+const OPEN_FILES: u64 = 4096;
+/// One file for each of these many bytes of disk: each costs the kernel memory that counts as the sandbox's.
+const BYTES_PER_INODE: u64 = 4096;
+
+/// Directories of the host that programs live in. On most machines all but the first are links into it.
+const PROGRAMS: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+/// Everything about a sandbox that is to be.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) id: String,
+    pub(super) runtime: Option<String>,
+    pub(super) timeout: Duration,
+    pub(super) metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    pub(super) envs: BTreeMap<String, String>,
+    pub(super) enforce: bool,
+    pub(super) plan: Plan,
+}
+
+impl Settings {
+    pub(super) fn limits(&self, enforcement: Enforcement) -> Limits {
+        Limits {
+            memory: self.plan.memory,
+            disk: self.plan.disk,
+            cpus: (self.plan.cpus > 0).then(|| f64::from(self.plan.cpus) / 1000.0),
+            processes: self.plan.processes,
+            enforcement,
+        }
+    }
+}
+
+/// The environment of every command, before the sandbox's and its own.
+pub(super) fn environment(shell: &str) -> BTreeMap<String, String> {
+    [
+        ("HOME", HOME),
+        ("LANG", "C.UTF-8"),
+        ("LOGNAME", "user"),
+        ("PATH", "/home/user/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin"),
+        // The sandbox is nobody's system: Debian's lock on `pip install` protects nothing here.
+        ("PIP_BREAK_SYSTEM_PACKAGES", "1"),
+        ("SHELL", if shell == "bash" { "/bin/bash" } else { "/bin/sh" }),
+        ("USER", "user"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// Resolves what is asked for: the request's word before the configuration's, and that before the default.
+pub(super) async fn resolve(config: &Config, request: &CreateRequest) -> Result<Settings> {
+    refuse(request)?;
+    let python = interpreter::python(config.python.as_deref()).await?;
+    let node = interpreter::node(config.node.as_deref()).await?;
+    let runtime = request.runtime.as_ref().or(config.runtime.as_ref());
+    let runtime = runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
+    let resources = request.resources.or(config.resources);
+    let timeout = request.timeout.or(config.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_TIMEOUT);
+    Ok(Settings {
+        id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
+        runtime,
+        timeout,
+        metadata: request.metadata.clone(),
+        envs: request.envs.clone(),
+        enforce: resources.enforce.unwrap_or(false),
+        plan: plan(&resources, python.as_ref(), node.as_ref())?,
+    })
+}
+
+/// Names every option that this version does not honour.
+fn refuse(request: &CreateRequest) -> Result<()> {
+    if let Some(template) = &request.template_id {
+        return Err(not_yet(&format!("`templateId` ({template}) on the local provider")));
+    }
+    if request.domain.is_some() {
+        return Err(not_yet("`domain` on the local provider"));
+    }
+    if !request.ports.is_empty() {
+        return Err(not_yet("`ports` on the local provider"));
+    }
+    match request.network {
+        None | Some(Network::None) => Ok(()),
+        Some(Network::Allow(_) | Network::Full) => {
+            Err(not_yet("`network` other than 'none' on the local provider"))
+        }
+    }
+}
+
+/// 128 bits that nobody can guess.
+fn fresh_id() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| {
+        Error::new(crate::error::ErrorKind::Internal, format!("this machine has no random numbers: {error}"))
+    })?;
+    Ok(format!("sbx_{:032x}", u128::from_ne_bytes(random)))
+}
+
+fn checked_id(id: String) -> Result<String> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if id.is_empty() || id.len() > 128 || !id.bytes().all(legal) {
+        return Err(Error::invalid(format!("`sandboxId` is not possible: `{id}`"))
+            .with_hint("1 to 128 letters, digits, `-`, `_` and `.`"));
+    }
+    Ok(id)
+}
+
+/// The runtime that the sandbox will have: the family that was asked for, in the version that is here. The
+/// one option that falls back: other versions of the same language are close enough to be useful.
+fn runtime_here(asked: &str, python: Option<&Interpreter>, node: Option<&Interpreter>) -> Result<String> {
+    let language = Language::from_runtime(asked).ok_or_else(|| {
+        Error::invalid(format!("`runtime` names no language: `{asked}`"))
+            .with_hint("'python' or 'node', with or without a version")
+    })?;
+    let interpreter = match language {
+        Language::Python => python,
+        Language::Node => node,
+    };
+    let Some(interpreter) = interpreter else {
+        return Err(Error::unsupported(format!("`runtime`: this machine has no interpreter for {asked}"))
+            .with_hint(format!("install one, or name it: local({{ {language}: '/path/to/it' }})")));
+    };
+    let name = interpreter.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let here = if language == Language::Python && name.starts_with("python3") { name } else { language.to_string() };
+    if let Some(version) = code::version(asked)
+        && !here.ends_with(version)
+    {
+        tracing::info!(asked, here, "the runtime's version is not on this machine");
+    }
+    Ok(here)
+}
+
+fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Interpreter>) -> Result<Plan> {
+    let at_least = |name: &str, value: u64, least: u64| {
+        if value < least {
+            Err(Error::invalid(format!("`resources.{name}` is too small: {value}, at least {least}")))
+        } else {
+            Ok(value)
+        }
+    };
+    let memory = at_least("memory", resources.memory.unwrap_or(DEFAULT_MEMORY), LEAST_MEMORY)?;
+    let disk = at_least("disk", resources.disk.unwrap_or(DEFAULT_DISK.min(memory / 2)), LEAST_DISK)?;
+    // Files are memory: with more of them allowed than memory, a full disk would end the sandbox.
+    if disk > memory / 2 {
+        return Err(Error::invalid(format!(
+            "`resources.disk` ({disk}) may be half of `resources.memory` ({memory}) at most: files are held in memory"
+        )));
+    }
+    let processes = resources.processes.unwrap_or(DEFAULT_PROCESSES);
+    at_least("processes", processes.into(), LEAST_PROCESSES.into())?;
+    let cpus = match resources.cpus {
+        None => 0,
+        Some(cpus) if (0.01..=1024.0).contains(&cpus) => (cpus * 1000.0) as u32,
+        Some(cpus) => return Err(Error::invalid(format!("`resources.cpus` must be from 0.01 to 1024, got {cpus}"))),
+    };
+    let mut plan = Plan {
+        host: Vec::new(),
+        links: Vec::new(),
+        programs: Vec::new(),
+        disk,
+        inodes: (disk / BYTES_PER_INODE).max(1024),
+        memory,
+        processes,
+        cpus,
+        open_files: OPEN_FILES,
+    };
+    host_programs(&mut plan);
+    if let Some(python) = python {
+        add_python(&mut plan, python);
+    }
+    if let Some(node) = node {
+        add_node(&mut plan, node);
+    }
+    Ok(plan)
+}
+
+fn host_programs(plan: &mut Plan) {
+    for path in PROGRAMS {
+        match (fs::read_link(path), Path::new(path).is_dir()) {
+            (Ok(target), _) => plan.links.push((path.to_owned(), target.to_string_lossy().into_owned())),
+            (Err(_), true) => {
+                plan.host.push(Bind { source: path.to_owned(), target: path.to_owned(), overlay: true });
+            }
+            (Err(_), false) => {}
+        }
+    }
+}
+
+/// Makes an interpreter that lies outside /usr seen at `mounted`; returns the path of its program inside.
+fn mount(plan: &mut Plan, interpreter: &Interpreter, mounted: &str) -> String {
+    if interpreter.is_common() {
+        return interpreter.program.to_string_lossy().into_owned();
+    }
+    plan.host.push(Bind {
+        source: interpreter.prefix.to_string_lossy().into_owned(),
+        target: mounted.to_owned(),
+        overlay: false,
+    });
+    interpreter.below(mounted)
+}
+
+fn add_python(plan: &mut Plan, python: &Interpreter) {
+    let program = mount(plan, python, "/opt/python");
+    let mut names = vec!["python"];
+    if !python.is_common() {
+        names.push("python3");
+        // Its own `pip` names the place that it was installed at, which is not where it is now.
+        plan.programs.extend(["pip", "pip3"].map(|name| {
+            (format!("/usr/local/bin/{name}"), format!("#!/bin/sh\nexec {program} -m pip \"$@\"\n"))
+        }));
+    }
+    link(plan, &names, &program);
+}
+
+fn add_node(plan: &mut Plan, node: &Interpreter) {
+    if node.is_common() {
+        return;
+    }
+    let program = mount(plan, node, "/opt/node");
+    link(plan, &["node"], &program);
+    for name in ["npm", "npx"] {
+        if node.prefix.join("bin").join(name).exists() {
+            link(plan, &[name], &format!("/opt/node/bin/{name}"));
+        }
+    }
+}
+
+fn link(plan: &mut Plan, names: &[&str], program: &str) {
+    for name in names {
+        let path = format!("/usr/local/bin/{name}");
+        if path != program && !(program.starts_with("/usr") && Path::new(&path).exists()) {
+            plan.links.push((path, program.to_owned()));
+        }
+    }
+}

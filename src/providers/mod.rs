@@ -1,0 +1,77 @@
+//! The places that make sandboxes, side by side. Adding one: a folder, a line in [`BY_NAME`].
+
+use std::sync::Arc;
+
+use crate::config;
+use crate::error::{Error, Result};
+use crate::provider::Provider;
+
+pub mod docker;
+pub mod e2b;
+pub mod local;
+
+type Make = fn() -> Arc<dyn Provider>;
+
+/// Every provider, made with its defaults.
+const BY_NAME: [(&str, Make); 3] = [
+    ("local", || Arc::new(local::Local::default())),
+    ("docker", || Arc::new(docker::Docker)),
+    ("e2b", || Arc::new(e2b::E2b)),
+];
+
+/// The provider that this machine offers where none is configured: the one that `COMPUTESDK_PROVIDER`
+/// names, else the first that can create of local and docker.
+pub fn of_this_machine() -> Result<Vec<Arc<dyn Provider>>> {
+    match config::default_provider() {
+        None => Ok(BY_NAME[..2].iter().map(|(_, make)| make()).collect()),
+        Some(name) => by_name(&name).map(|provider| vec![provider]),
+    }
+}
+
+fn by_name(name: &str) -> Result<Arc<dyn Provider>> {
+    BY_NAME.iter().find(|(known, _)| *known == name).map(|(_, make)| make()).ok_or_else(|| {
+        let known: Vec<_> = BY_NAME.iter().map(|(known, _)| *known).collect();
+        Error::invalid(format!("{} names no provider: `{name}`; there is: {}", config::PROVIDER, known.join(", ")))
+    })
+}
+
+/// A provider of a later version: it can be named and configured, and refuses to work, by name.
+macro_rules! not_yet {
+    ($provider:ident, $name:literal) => {
+        #[async_trait::async_trait]
+        impl crate::provider::Provider for $provider {
+            fn name(&self) -> &str {
+                $name
+            }
+            fn capabilities(&self) -> crate::provider::Capabilities {
+                Default::default()
+            }
+            async fn create(
+                &self,
+                _: &crate::provider::CreateRequest,
+            ) -> crate::error::Result<std::sync::Arc<dyn crate::provider::Instance>> {
+                Err(refusal())
+            }
+            async fn connect(
+                &self,
+                _: &str,
+            ) -> crate::error::Result<Option<std::sync::Arc<dyn crate::provider::Instance>>> {
+                Err(refusal())
+            }
+            async fn list(&self) -> crate::error::Result<Vec<std::sync::Arc<dyn crate::provider::Instance>>> {
+                Err(refusal())
+            }
+            async fn info(&self, _: &str) -> crate::error::Result<Option<crate::provider::Info>> {
+                Err(refusal())
+            }
+            async fn destroy(&self, _: &str) -> crate::error::Result<()> {
+                Err(refusal())
+            }
+        }
+
+        fn refusal() -> crate::error::Error {
+            crate::provider::not_yet(concat!("the provider `", $name, "`"))
+        }
+    };
+}
+pub(crate) use not_yet;

@@ -1,0 +1,274 @@
+//! The sandbox that a user holds.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clock};
+
+use crate::code::{self, Language};
+use crate::command::{self, Output, RunOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::filesystem::Filesystem;
+use crate::provider::{Command, Info, Instance, Program, Provider};
+
+/// One argument of a program, with its end, may have this many bytes on Linux (`execve(2)`).
+const MAX_ARGUMENT: usize = 128 << 10;
+/// All arguments and the environment together.
+const MAX_ARGUMENTS: usize = 2 << 20;
+/// Source code and shell lines.
+const MAX_SCRIPT: usize = 16 << 20;
+
+/// A sandbox: runs commands and code, holds files.
+///
+/// ```no_run
+/// # async fn example() -> computesdk::error::Result<()> {
+/// use computesdk::{compute::Compute, provider::CreateRequest};
+///
+/// let sandbox = Compute::default().create(&CreateRequest::default()).await?;
+/// let output = sandbox.run_code("print(1 + 1)", None, Default::default(), Default::default()).await?;
+/// assert_eq!(output.output.stdout, "2\n");
+/// sandbox.destroy().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    provider: Arc<dyn Provider>,
+    instance: Arc<dyn Instance>,
+    strict: bool,
+}
+
+/// What came of a piece of code.
+#[derive(Clone, Debug)]
+pub struct CodeOutput {
+    /// What came of its interpreter.
+    pub output: Output,
+    /// The language that it was run as.
+    pub language: Language,
+}
+
+impl Sandbox {
+    /// A sandbox of a provider. `strict` says whether its commands raise on a non-zero exit in JavaScript.
+    pub fn new(provider: Arc<dyn Provider>, instance: Arc<dyn Instance>, strict: bool) -> Self {
+        Self { provider, instance, strict }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        self.instance.id()
+    }
+
+    /// Where it lives.
+    pub fn provider(&self) -> &Arc<dyn Provider> {
+        &self.provider
+    }
+
+    /// The provider's side of it.
+    pub fn instance(&self) -> &Arc<dyn Instance> {
+        &self.instance
+    }
+
+    /// Whether a non-zero exit raises in JavaScript.
+    pub fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// Its files.
+    pub fn filesystem(&self) -> Filesystem<'_> {
+        Filesystem { sandbox: self }
+    }
+
+    /// Runs a command and waits for its end. A non-zero exit is a result.
+    pub async fn run_command(&self, command: Command, options: RunOptions) -> Result<Output> {
+        self.operation("runCommand", async {
+            check(&command)?;
+            command::run(&*self.instance, &command, options).await
+        })
+        .await
+    }
+
+    /// Runs source code in its language's interpreter: `language` if given, else the sandbox's runtime, else
+    /// what the code looks like. Source that does not parse is `CodeSyntax`; anything that goes wrong while
+    /// it runs is a result.
+    pub async fn run_code(
+        &self,
+        source: &str,
+        language: Option<Language>,
+        command: Command,
+        options: RunOptions,
+    ) -> Result<CodeOutput> {
+        self.operation("runCode", async {
+            if source.len() > MAX_SCRIPT {
+                return Err(too_long("code", source.len(), MAX_SCRIPT));
+            }
+            let language = language
+                .or_else(|| self.instance.runtime().and_then(Language::from_runtime))
+                .unwrap_or_else(|| code::detect(source));
+            let (command, options) = interpreter(source, language, command, options)?;
+            check(&command)?;
+            let output = command::run(&*self.instance, &command, options).await?;
+            refuse_broken_source(language, output)
+        })
+        .await
+    }
+
+    /// The facts about it.
+    pub async fn info(&self) -> Result<Info> {
+        self.operation("getInfo", self.instance.info()).await
+    }
+
+    /// A URL at which `port` is reached from outside.
+    pub async fn url(&self, port: u16, protocol: Option<&str>) -> Result<String> {
+        self.operation("getUrl", self.instance.url(port, protocol)).await
+    }
+
+    /// Lets it live longer, by this much.
+    pub async fn extend_timeout(&self, by: Duration) -> Result<()> {
+        self.operation("extendTimeout", self.instance.extend_timeout(by)).await
+    }
+
+    /// Ends it and all that runs in it. Twice is fine.
+    pub async fn destroy(&self) -> Result<()> {
+        self.operation("destroy", self.instance.destroy()).await
+    }
+
+    /// What all operations have in common: they are logged with their duration, and their errors say where
+    /// they happened.
+    pub(crate) async fn operation<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let begun = Clock::now();
+        let result = work.await;
+        let duration = begun.elapsed();
+        match &result {
+            Ok(_) => tracing::debug!(operation = name, sandbox = self.id(), ?duration, "done"),
+            Err(error) => {
+                tracing::debug!(operation = name, sandbox = self.id(), ?duration, code = error.code(), "failed");
+            }
+        }
+        result.map_err(|error| error.within(name, Some(self.provider.name()), Some(self.id())))
+    }
+}
+
+/// How source code reaches its interpreter: as an argument, where it looks like a program that was typed,
+/// or on standard input if it is longer than an argument may be.
+fn interpreter(
+    source: &str,
+    language: Language,
+    command: Command,
+    mut options: RunOptions,
+) -> Result<(Command, RunOptions)> {
+    let module = language == Language::Node && code::is_module(source);
+    let mut argv = match language {
+        Language::Python => vec!["python3".to_owned()],
+        Language::Node if module => vec!["node".to_owned(), "--input-type=module".to_owned()],
+        Language::Node => vec!["node".to_owned()],
+    };
+    let mut stdin = options.stdin.is_some();
+    if source.len() < MAX_ARGUMENT {
+        argv.push(if language == Language::Python { "-c" } else { "-e" }.to_owned());
+        argv.push(source.to_owned());
+    } else if stdin {
+        return Err(Error::invalid(format!("`stdin` cannot be combined with code of {MAX_ARGUMENT} bytes or more"))
+            .with_hint("write the code to a file and run that with runCommand"));
+    } else {
+        argv.push("-".to_owned());
+        let bytes = bytes::Bytes::copy_from_slice(source.as_bytes());
+        options.stdin = Some(Box::pin(futures_util::stream::iter([Ok(bytes)])));
+        stdin = true;
+    }
+    if source.contains('\0') {
+        return Err(Error::invalid("`code` contains a NUL character"));
+    }
+    Ok((Command { program: Program::Args(argv), stdin, ..command }, options))
+}
+
+fn refuse_broken_source(language: Language, output: Output) -> Result<CodeOutput> {
+    let missing = output.exit_code == 127 && output.stderr.starts_with("computesdk:");
+    if missing {
+        return Err(Error::unsupported(format!("this sandbox has no interpreter for {language}"))
+            .with_hint("install it on the host, or name it: local({ python: '/path/to/python3' })"));
+    }
+    if code::is_syntax_error(language, output.exit_code, &output.stdout, &output.stderr) {
+        let reason = output.stderr.lines().rev().find(|line| line.contains("Error:")).unwrap_or("").trim();
+        return Err(Error::new(ErrorKind::CodeSyntax, format!("Syntax error in {language} code: {reason}"))
+            .with_output(output));
+    }
+    Ok(CodeOutput { output, language })
+}
+
+/// Refuses what no provider can run.
+fn check(command: &Command) -> Result<()> {
+    let nul = |what: String| Error::invalid(format!("{what} contains a NUL character"));
+    let mut total = 0;
+    match &command.program {
+        Program::Shell(line) => {
+            if line.contains('\0') {
+                return Err(nul("`command`".to_owned()));
+            }
+            if line.len() > MAX_SCRIPT {
+                return Err(too_long("command", line.len(), MAX_SCRIPT));
+            }
+        }
+        Program::Args(argv) => {
+            if argv.first().is_none_or(String::is_empty) {
+                return Err(Error::invalid("`command` is empty"));
+            }
+            for (number, argument) in argv.iter().enumerate() {
+                let name = if number == 0 { "`command`".to_owned() } else { format!("`args[{}]`", number - 1) };
+                if argument.contains('\0') {
+                    return Err(nul(name));
+                }
+                if argument.len() >= MAX_ARGUMENT {
+                    return Err(Error::invalid(format!(
+                        "{name} is too long: {} bytes, {} at most",
+                        argument.len(),
+                        MAX_ARGUMENT - 1
+                    ))
+                    .with_hint("write it to a file, or give it as `stdin`"));
+                }
+                total += argument.len() + 1;
+            }
+        }
+    }
+    check_env(&command.env)?;
+    total += command.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
+    if total > MAX_ARGUMENTS {
+        return Err(Error::invalid(format!(
+            "arguments and environment are too long together: {total} bytes, {MAX_ARGUMENTS} at most"
+        ))
+        .with_hint("write them to a file, or give them as `stdin`"));
+    }
+    if let Some(cwd) = &command.cwd {
+        if !cwd.starts_with('/') {
+            return Err(Error::invalid(format!("`cwd` must be absolute, got `{cwd}`")));
+        }
+        if cwd.contains('\0') {
+            return Err(nul("`cwd`".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses names and values that an environment cannot hold.
+pub(crate) fn check_env(env: &BTreeMap<String, String>) -> Result<()> {
+    for (name, value) in env {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(Error::invalid(format!("`env` has an impossible name: `{}`", name.replace('\0', "\\0"))));
+        }
+        if value.contains('\0') {
+            return Err(Error::invalid(format!("`env.{name}` contains a NUL character")));
+        }
+        if name.len() + value.len() + 2 > MAX_ARGUMENT {
+            return Err(Error::invalid(format!("`env.{name}` is too long: {MAX_ARGUMENT} bytes at most")));
+        }
+    }
+    Ok(())
+}
+
+fn too_long(what: &str, length: usize, most: usize) -> Error {
+    Error::invalid(format!("`{what}` is too long: {length} bytes, {most} at most"))
+        .with_hint("write it to a file with filesystem.writeFile and run that")
+}
