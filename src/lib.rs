@@ -18,7 +18,7 @@ pub mod config;
 pub mod error;
 pub mod filesystem;
 #[cfg(feature = "napi")]
-pub mod node;
+mod node;
 pub mod provider;
 pub mod providers;
 pub mod sandbox;

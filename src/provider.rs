@@ -13,6 +13,7 @@
 //!   ignored.
 //! * Errors need not say provider, sandbox or operation: the core adds them.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -203,6 +204,9 @@ pub enum Enforcement {
 pub trait Instance: Debug + Send + Sync {
     /// Its id.
     fn id(&self) -> &str;
+
+    /// The provider's own type, for the provider's own code.
+    fn as_any(&self) -> &dyn Any;
 
     /// The language family that code without one of its own is run as; `None` leaves it to detection.
     fn runtime(&self) -> Option<&str>;

@@ -229,6 +229,7 @@ impl LocalInstance {
             }
         };
         let mut env: BTreeMap<String, String> = plan::environment(shell);
+        env.extend(self.settings.interpreters.clone());
         env.extend(self.settings.envs.clone());
         env.extend(command.env.clone());
         Ok(protocol::Command {
@@ -249,6 +250,10 @@ fn expiry(now: SystemTime, timeout: Duration) -> Option<SystemTime> {
 impl Instance for LocalInstance {
     fn id(&self) -> &str {
         &self.id
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
 
     fn runtime(&self) -> Option<&str> {

@@ -33,6 +33,10 @@ const BYTES_PER_INODE: u64 = 4096;
 /// Directories of the host that programs live in. On most machines all but the first are links into it.
 const PROGRAMS: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 
+/// Where an interpreter is seen that does not lie below /usr.
+const PYTHON: &str = "/opt/python";
+const NODE: &str = "/opt/node";
+
 /// Everything about a sandbox that is to be.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -41,6 +45,8 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     pub(super) metadata: Option<serde_json::Map<String, serde_json::Value>>,
     pub(super) envs: BTreeMap<String, String>,
+    /// What the interpreters need in the environment to find themselves.
+    pub(super) interpreters: BTreeMap<String, String>,
     pub(super) enforce: bool,
     pub(super) plan: Plan,
 }
@@ -88,6 +94,7 @@ pub(super) async fn resolve(config: &Config, request: &CreateRequest) -> Result<
         timeout,
         metadata: request.metadata.clone(),
         envs: request.envs.clone(),
+        interpreters: python.as_ref().and_then(shared_library).into_iter().collect(),
         enforce: resources.enforce.unwrap_or(false),
         plan: plan(&resources, python.as_ref(), node.as_ref())?,
     })
@@ -225,7 +232,7 @@ fn mount(plan: &mut Plan, interpreter: &Interpreter, mounted: &str) -> String {
 }
 
 fn add_python(plan: &mut Plan, python: &Interpreter) {
-    let program = mount(plan, python, "/opt/python");
+    let program = mount(plan, python, PYTHON);
     let mut names = vec!["python"];
     if !python.is_common() {
         names.push("python3");
@@ -237,15 +244,26 @@ fn add_python(plan: &mut Plan, python: &Interpreter) {
     link(plan, &names, &program);
 }
 
+/// A Python that is a shared library has the path of its installation in it, and would load the host's own
+/// of that version, or none, where it is mounted now.
+fn shared_library(python: &Interpreter) -> Option<(String, String)> {
+    let libraries = python.prefix.join("lib");
+    let shared = !python.is_common()
+        && fs::read_dir(libraries).ok()?.flatten().any(|entry| {
+            entry.file_name().to_str().is_some_and(|name| name.starts_with("libpython") && name.contains(".so"))
+        });
+    shared.then(|| ("LD_LIBRARY_PATH".to_owned(), format!("{PYTHON}/lib")))
+}
+
 fn add_node(plan: &mut Plan, node: &Interpreter) {
     if node.is_common() {
         return;
     }
-    let program = mount(plan, node, "/opt/node");
+    let program = mount(plan, node, NODE);
     link(plan, &["node"], &program);
     for name in ["npm", "npx"] {
         if node.prefix.join("bin").join(name).exists() {
-            link(plan, &[name], &format!("/opt/node/bin/{name}"));
+            link(plan, &[name], &format!("{NODE}/bin/{name}"));
         }
     }
 }

@@ -1,0 +1,387 @@
+'use strict'
+// The door: what only JavaScript can do around the native classes. It makes real errors with the caller's
+// stack, listens to AbortSignals, makes one awaited function of a plug-in's methods, and names the exports.
+// Everything else, all checking of arguments included, is in Rust.
+
+const errors = require('./errors.js')
+const native = require('./load.js')
+
+const { AbortError, InvalidArgumentError, UnsupportedError, fromNative } = errors
+const { Sandbox, Filesystem } = native
+
+/**
+ * Wraps an asynchronous native function: rejections are real errors, and an AbortSignal among the options
+ * becomes a token, with its listener gone when the call is over.
+ */
+function asynchronous(method) {
+  return async function (...args) {
+    const { given, signal, release } = withToken(args)
+    try {
+      return await method.apply(this, given)
+    } catch (error) {
+      throw fromNative(error, signal?.reason)
+    } finally {
+      release?.()
+    }
+  }
+}
+
+function withToken(args) {
+  const at = args.findIndex((argument) => isRecord(argument) && argument.signal !== undefined)
+  if (at < 0) return { given: args }
+  const signal = args[at].signal
+  if (!isRecord(signal) || typeof signal.addEventListener !== 'function') {
+    throw new InvalidArgumentError('`signal` must be an AbortSignal')
+  }
+  if (signal.aborted) throw new AbortError('The operation was aborted', { cause: signal.reason })
+  const token = native.cancellation()
+  const abort = () => native.cancel(token)
+  signal.addEventListener('abort', abort, { once: true })
+  const given = [...args]
+  given[at] = { ...args[at], signal: token }
+  return { given, signal, release: () => signal.removeEventListener('abort', abort) }
+}
+
+function isRecord(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Wraps a synchronous native function. */
+function synchronous(method) {
+  return function (...args) {
+    try {
+      return method.apply(this, args)
+    } catch (error) {
+      throw fromNative(error)
+    }
+  }
+}
+
+/** Makes a getter that builds an object give the same object every time. */
+function once(prototype, name, make) {
+  const get = make ?? Object.getOwnPropertyDescriptor(prototype, name).get
+  Object.defineProperty(prototype, name, {
+    configurable: true,
+    enumerable: true,
+    get() {
+      const value = get.call(this)
+      Object.defineProperty(this, name, { value, enumerable: true })
+      return value
+    },
+  })
+}
+
+function methods(prototype, names, wrap) {
+  for (const name of names) hidden(prototype, name, wrap(prototype[name]))
+}
+
+function hidden(object, name, value) {
+  Object.defineProperty(object, name, { value, writable: true, configurable: true })
+}
+
+const { notYet } = Sandbox.prototype
+methods(Sandbox.prototype, ['getInfo', 'extendTimeout', 'getUrl', 'destroy', 'kill'], asynchronous)
+methods(Filesystem.prototype, ['readFile', 'writeFile', 'mkdir', 'readdir', 'exists', 'remove'], asynchronous)
+once(Sandbox.prototype, 'filesystem')
+once(Sandbox.prototype, 'terminal', function () {
+  return new TerminalManager(this)
+})
+
+for (const name of ['runCommand', 'runCode']) {
+  const method = Sandbox.prototype[name]
+  const run = asynchronous(function (...args) {
+    return method.apply(this, args.map(withPulledInput))
+  })
+  hidden(Sandbox.prototype, name, run)
+}
+hidden(Sandbox.prototype, 'getProvider', function () {
+  if (!origins.has(this)) origins.set(this, provider(this.providerHandle(), this.provider))
+  return origins.get(this)
+})
+if (Symbol.asyncDispose) {
+  hidden(Sandbox.prototype, Symbol.asyncDispose, function () {
+    return this.destroy()
+  })
+}
+for (const name of ['spawn', 'getProcess', 'processes', 'waitForPort', 'getMetrics', 'snapshot', 'networkLog']) {
+  hidden(Sandbox.prototype, name, later(notYet, name))
+}
+for (const name of ['stat', 'rename', 'copy']) {
+  hidden(Filesystem.prototype, name, later(Filesystem.prototype.notYet, name))
+}
+
+/** A method of a later version: it refuses, by name. */
+function later(notYet, name) {
+  return asynchronous(function () {
+    return notYet.call(this, name)
+  })
+}
+
+/** Gives a stream that is a command's input as a function that is asked for the next piece. */
+function withPulledInput(argument) {
+  const stdin = isRecord(argument) ? argument.stdin : undefined
+  if (!isRecord(stdin) || stdin instanceof Uint8Array || typeof stdin[Symbol.asyncIterator] !== 'function') {
+    return argument
+  }
+  const pieces = stdin[Symbol.asyncIterator]()
+  const next = async () => {
+    const { done, value } = await pieces.next()
+    if (done) return null
+    if (typeof value === 'string') return new TextEncoder().encode(value)
+    if (value instanceof Uint8Array) return value
+    throw new InvalidArgumentError('`stdin` gave something that is neither a string nor a Uint8Array')
+  }
+  return { ...argument, stdin: next }
+}
+
+class Terminal {
+  constructor() {
+    throw new TypeError('terminals are made by sandbox.terminal.create()')
+  }
+}
+
+class TerminalManager {
+  #sandbox
+  constructor(sandbox) {
+    this.#sandbox = sandbox
+  }
+  async #refuse(name) {
+    try {
+      await notYet.call(this.#sandbox, `terminal.${name}`)
+    } catch (error) {
+      throw fromNative(error)
+    }
+  }
+  create() {
+    return this.#refuse('create')
+  }
+  list() {
+    return this.#refuse('list')
+  }
+  getById() {
+    return this.#refuse('getById')
+  }
+  destroy() {
+    return this.#refuse('destroy')
+  }
+}
+
+/** The native handle of everything that was ever used as a provider. */
+const handles = new WeakMap()
+/** The provider that each sandbox came from. */
+const origins = new WeakMap()
+
+function provider(handle, name) {
+  const sandbox = new SandboxManager(native.sandboxesOfProvider(handle), () => [made])
+  const made = Object.freeze({ name, sandbox, getSupportedRuntimes: () => ['python', 'node'] })
+  handles.set(made, handle)
+  return made
+}
+
+/** The handle of a provider: of ours, or of a plug-in's object, made when it is first used. */
+function handleOf(value) {
+  if (!isRecord(value)) return value
+  const known = handles.get(value)
+  if (known) return known
+  const sandbox = value.sandbox
+  if (!isRecord(sandbox) || !['create', 'getById', 'destroy'].every((name) => typeof sandbox[name] === 'function')) {
+    return value
+  }
+  const handle = native.plugin(String(value.name ?? 'plugin'), (method, args) => callPlugin(value, method, args))
+  handles.set(value, handle)
+  return handle
+}
+
+/** Calls a method of a plug-in's provider. Its sandboxes come back as a list. */
+async function callPlugin(plugin, method, args) {
+  const call = plugin.sandbox[method]
+  if (typeof call !== 'function') throw unsupported(plugin.name, method)
+  const result = await call.apply(plugin.sandbox, args)
+  if (method === 'destroy' || result === null || result === undefined) return []
+  return [result].flat().map((sandbox) => handOver(plugin, sandbox))
+}
+
+function handOver(plugin, sandbox) {
+  return {
+    id: String(sandbox.sandboxId ?? sandbox.id),
+    native: sandbox,
+    call: async (path, args) => {
+      const names = path.split('.')
+      const name = names.pop()
+      const holder = names.reduce((object, key) => object?.[key], sandbox)
+      if (path === 'destroy' && typeof holder.destroy !== 'function') {
+        await plugin.sandbox.destroy(sandbox.sandboxId ?? sandbox.id)
+        return null
+      }
+      if (typeof holder?.[name] !== 'function') throw unsupported(plugin.name, path)
+      return plain(await holder[name](...args))
+    },
+  }
+}
+
+function unsupported(name, method) {
+  return new UnsupportedError(`the provider \`${name}\` has no \`${method}\``, { provider: name, operation: method })
+}
+
+/** A plug-in's result as JSON, with dates as numbers. */
+function plain(value) {
+  if (value instanceof Date) return value.getTime()
+  if (Array.isArray(value)) return value.map(plain)
+  if (!isRecord(value)) return value ?? null
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== 'function')
+  return Object.fromEntries(entries.map(([key, item]) => [key, plain(item)]))
+}
+
+/** `sandbox.{ create, getById, list, destroy }` of a provider, or of whatever a `Compute` is configured with. */
+class SandboxManager {
+  #of
+  #providers
+  constructor(of, providers) {
+    this.#of = of
+    this.#providers = providers
+  }
+
+  async create(options) {
+    if (!isRecord(options) || options.provider === undefined) return this.#from(await create(this.#of, options))
+    const { provider } = options
+    return this.#from(await create(this.#of, { ...options, provider: handleOf(provider) }), provider)
+  }
+
+  async getById(first, second) {
+    if (second === undefined) return this.#from(await getById(this.#of, first))
+    return this.#from(await getById(this.#of, handleOf(first), second), first)
+  }
+
+  async list(provider) {
+    const sandboxes = await list(this.#of, handleOf(provider))
+    return sandboxes.map((sandbox) => this.#from(sandbox, provider))
+  }
+
+  async destroy(first, second) {
+    if (second === undefined) return destroy(this.#of, first)
+    return destroy(this.#of, handleOf(first), second)
+  }
+
+  /** Notes where a sandbox came from. */
+  #from(sandbox, provider) {
+    const known = isRecord(provider) ? provider : this.#providers().find(({ name }) => name === sandbox?.provider)
+    if (sandbox && known) origins.set(sandbox, known)
+    return sandbox
+  }
+}
+
+const create = asynchronous(native.create)
+const getById = asynchronous(native.getById)
+const list = asynchronous(native.list)
+const destroy = asynchronous(native.destroy)
+const configure = synchronous(native.configure)
+
+class Compute {
+  #of
+  #config = null
+
+  constructor(config, strict = false) {
+    this.#of = native.sandboxesOfCompute(strict)
+    const sandbox = new SandboxManager(this.#of, () => this.#providers())
+    Object.defineProperty(this, 'sandbox', { value: sandbox, enumerable: true })
+    if (config !== undefined) this.setConfig(config)
+  }
+
+  setConfig(config) {
+    const given = isRecord(config) ? { ...config } : config
+    if (isRecord(given)) {
+      for (const key of ['provider', 'defaultProvider']) {
+        if (given[key] !== undefined) given[key] = handleOf(given[key])
+      }
+      if (Array.isArray(given.providers)) given.providers = given.providers.map(handleOf)
+    }
+    configure(this.#of, given)
+    if (config?.provider !== undefined && config?.defaultProvider !== undefined) warnOfTwoProviders()
+    this.#config = config === undefined ? null : { ...config }
+    return this
+  }
+
+  getConfig() {
+    if (this.#config === null) return null
+    const { provider, defaultProvider, ...rest } = this.#config
+    const chosen = defaultProvider ?? provider
+    return chosen === undefined ? { ...rest } : { ...rest, provider: chosen, defaultProvider: chosen }
+  }
+
+  clearConfig() {
+    configure(this.#of, undefined)
+    this.#config = null
+    return this
+  }
+
+  #providers() {
+    const { provider, defaultProvider, providers = [] } = this.#config ?? {}
+    return [defaultProvider, provider, ...providers].filter(isRecord)
+  }
+}
+
+let warned = false
+
+function warnOfTwoProviders() {
+  if (warned) return
+  warned = true
+  process.emitWarning('both `provider` and `defaultProvider` are configured: `defaultProvider` is used', {
+    code: 'COMPUTESDK_TWO_PROVIDERS',
+  })
+}
+
+/** An instance whose sandboxes' `runCommand` raises `CommandExitError`. */
+function createCompute(config) {
+  return new Compute(config, true)
+}
+
+const shared = new Compute()
+const compute = (config) => new Compute(config)
+Object.defineProperty(compute, 'sandbox', { value: shared.sandbox, enumerable: true })
+compute.setConfig = (config) => {
+  shared.setConfig(config)
+  return compute
+}
+compute.getConfig = () => shared.getConfig()
+compute.clearConfig = () => {
+  shared.clearConfig()
+  return compute
+}
+
+const local = (config) => provider(synchronous(native.local)(config), 'local')
+const docker = (config) => provider(synchronous(native.docker)(config), 'docker')
+const e2b = (config) => provider(synchronous(native.e2b)(config), 'e2b')
+
+/** Refused by name until a later version. */
+async function handleComputeRequest() {
+  throw new UnsupportedError('`handleComputeRequest` is not part of this version yet', {
+    hint: 'call the sandbox from a route of your own; see the README',
+  })
+}
+
+module.exports.compute = compute
+module.exports.createCompute = createCompute
+module.exports.handleComputeRequest = handleComputeRequest
+module.exports.handleHttpComputeRequest = handleComputeRequest
+module.exports.local = local
+module.exports.docker = docker
+module.exports.e2b = e2b
+module.exports.Compute = Compute
+module.exports.Sandbox = Sandbox
+module.exports.Filesystem = Filesystem
+module.exports.Terminal = Terminal
+module.exports.AbortError = errors.AbortError
+module.exports.AlreadyExistsError = errors.AlreadyExistsError
+module.exports.AuthenticationError = errors.AuthenticationError
+module.exports.CodeSyntaxError = errors.CodeSyntaxError
+module.exports.CommandExitError = errors.CommandExitError
+module.exports.ComputeError = errors.ComputeError
+module.exports.InvalidArgumentError = errors.InvalidArgumentError
+module.exports.NotFoundError = errors.NotFoundError
+module.exports.PermissionDeniedError = errors.PermissionDeniedError
+module.exports.QuotaExceededError = errors.QuotaExceededError
+module.exports.RateLimitError = errors.RateLimitError
+module.exports.TimeoutError = errors.TimeoutError
+module.exports.UnavailableError = errors.UnavailableError
+module.exports.UnsupportedError = errors.UnsupportedError
+module.exports.isCommandExitError = errors.isCommandExitError

@@ -1,0 +1,78 @@
+//! The options of `create`.
+
+use napi::bindgen_prelude::Unknown;
+use tokio_util::sync::CancellationToken;
+
+use super::convert::{self, Fields};
+use crate::error::{Error, Result};
+use crate::provider::{CreateRequest, Network, Resources, not_yet};
+
+const OPTIONS: [&str; 13] = [
+    "runtime", "timeout", "sandboxId", "templateId", "metadata", "domain", "envs", "ports", "signal", "resources",
+    "network", "mounts", "provider",
+];
+const RESOURCES: [&str; 5] = ["memory", "disk", "cpus", "processes", "enforce"];
+
+/// What `create` was asked for.
+pub(super) struct Create<'a> {
+    pub(super) request: CreateRequest,
+    pub(super) cancel: CancellationToken,
+    /// A provider, or the name of a configured one.
+    pub(super) provider: Option<Unknown<'a>>,
+}
+
+impl<'a> Create<'a> {
+    pub(super) fn read(value: &Unknown<'a>) -> Result<Self> {
+        let fields = Fields::with_nested("options", value, &OPTIONS, "options")?;
+        if fields.get("mounts")?.is_some() {
+            return Err(not_yet("`mounts`"));
+        }
+        let request = CreateRequest {
+            runtime: fields.string("runtime")?,
+            timeout: fields.millis("timeout")?,
+            sandbox_id: fields.string("sandboxId")?,
+            template_id: fields.string("templateId")?,
+            metadata: fields.json("metadata")?,
+            domain: fields.string("domain")?,
+            envs: fields.texts("envs")?,
+            ports: ports(&fields)?,
+            resources: resources(&fields)?,
+            network: network(&fields)?,
+        };
+        Ok(Self { request, cancel: fields.cancellation()?, provider: fields.get("provider")? })
+    }
+}
+
+fn ports(fields: &Fields<'_>) -> Result<Vec<u16>> {
+    let Some(value) = fields.get("ports")? else { return Ok(Vec::new()) };
+    convert::wholes("ports", &value, u16::MAX.into())?
+        .into_iter()
+        .map(|port| u16::try_from(port).map_err(|_| Error::invalid("`ports` must be from 1 to 65535")))
+        .collect()
+}
+
+/// Limits, of a sandbox or of all of a provider's.
+pub(super) fn resources(fields: &Fields<'_>) -> Result<Resources> {
+    let Some(value) = fields.get("resources")? else { return Ok(Resources::default()) };
+    let fields = Fields::of("resources", &value, &RESOURCES)?;
+    Ok(Resources {
+        memory: fields.whole("memory", u64::MAX)?,
+        disk: fields.whole("disk", u64::MAX)?,
+        cpus: fields.number("cpus")?,
+        processes: fields.whole("processes", u32::MAX.into())?.map(|number| number as u32),
+        enforce: fields.boolean("enforce")?,
+    })
+}
+
+fn network(fields: &Fields<'_>) -> Result<Option<Network>> {
+    let Some(value) = fields.get("network")? else { return Ok(None) };
+    if convert::is_record(&value) {
+        let hosts = Fields::of("network", &value, &["allow"])?.strings("allow")?;
+        return hosts.map(|hosts| Some(Network::Allow(hosts))).ok_or_else(|| Error::invalid("`network.allow` is missing"));
+    }
+    match convert::string("network", &value)?.as_str() {
+        "none" => Ok(Some(Network::None)),
+        "full" => Ok(Some(Network::Full)),
+        other => Err(Error::invalid(format!("`network` must be 'none', 'full' or {{ allow: […] }}, got '{other}'"))),
+    }
+}

@@ -1,0 +1,57 @@
+//! The providers: `local()`, `docker()`, `e2b()`, as handles that the door makes objects of.
+
+use std::sync::Arc;
+
+use napi::bindgen_prelude::{External, Unknown};
+use napi_derive::napi;
+
+use super::convert::{self, Fields};
+use super::create;
+use crate::provider::{self as contract, not_yet};
+use crate::providers::{docker, e2b, local as local_provider};
+
+/// A provider as the door holds it.
+pub type Handle = External<Arc<dyn contract::Provider>>;
+
+fn handle(provider: impl contract::Provider + 'static) -> Handle {
+    External::new(Arc::new(provider))
+}
+
+#[napi(skip_typescript)]
+pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
+    const OPTIONS: [&str; 8] = ["timeout", "runtime", "resources", "python", "node", "network", "mounts", "templates"];
+    let fields = Fields::of("local", &config, &OPTIONS)?;
+    for later in ["network", "mounts", "templates"] {
+        // No network is what there is.
+        let given = fields.get(later)?;
+        if given.is_some_and(|value| convert::string(later, &value).is_ok_and(|text| text == "none")) {
+            continue;
+        }
+        if fields.get(later)?.is_some() {
+            return Err(not_yet(&format!("`local({{ {later} }})`")).into());
+        }
+    }
+    let config = local_provider::Config {
+        timeout: fields.millis("timeout")?.map(|timeout| timeout.as_millis() as u64),
+        runtime: fields.string("runtime")?,
+        resources: create::resources(&fields)?,
+        python: fields.string("python")?,
+        node: fields.string("node")?,
+    };
+    Ok(handle(local_provider::Local::new(config)))
+}
+
+#[napi(skip_typescript)]
+pub fn docker(config: Unknown<'_>) -> napi::Result<Handle> {
+    const OPTIONS: [&str; 8] = ["image", "socketPath", "host", "tls", "resources", "network", "timeout", "runtime"];
+    Fields::of("docker", &config, &OPTIONS)?;
+    Ok(handle(docker::Docker))
+}
+
+#[napi(skip_typescript)]
+pub fn e2b(config: Unknown<'_>) -> napi::Result<Handle> {
+    const OPTIONS: [&str; 7] = ["apiKey", "runtime", "timeout", "templateId", "apiUrl", "sandboxUrl", "domain"];
+    let fields = Fields::of("e2b", &config, &OPTIONS)?;
+    fields.string("apiKey")?;
+    Ok(handle(e2b::E2b))
+}

@@ -1,0 +1,250 @@
+//! What commands and code are given, and what comes of them, in JavaScript's terms.
+
+use async_trait::async_trait;
+use napi::Status;
+use napi::bindgen_prelude::{FnArgs, Promise, Unknown};
+use napi::threadsafe_function::{ThreadsafeFunction, UnknownReturnValue};
+use napi_derive::napi;
+use serde_json::{Value, json};
+
+use super::convert::{self, Fields};
+use super::error::{thrown, with_details};
+use crate::command::{self as core, Listener, RunOptions};
+use crate::error::{Error, Result};
+use crate::provider::{ByteStream, Command};
+use crate::sandbox::Sandbox;
+
+/// A callback that takes text. It is called on JavaScript's thread and awaited: the next piece is read when
+/// it has returned, a promise settles after the last one has, and what it throws comes back. It does not
+/// keep the process alive; the promise of its call does.
+type TextCallback = ThreadsafeFunction<String, UnknownReturnValue, FnArgs<(String,)>, Status, false, true>;
+
+/// A function that gives the next piece of input, `null` at its end.
+type Pull = ThreadsafeFunction<(), Promise<Option<napi::bindgen_prelude::Uint8Array>>, (), Status, false, true>;
+
+const OPTIONS: [&str; 11] = [
+    "cwd", "env", "timeout", "background", "signal", "onStdout", "onStderr", "stdin", "user", "maxOutput",
+    "throwOnError",
+];
+
+/// The options of `runCommand` and `runCode`.
+pub(super) struct Run {
+    pub(super) command: Command,
+    pub(super) options: RunOptions,
+    pub(super) throw_on_error: Option<bool>,
+    pub(super) runtime: Option<String>,
+}
+
+impl Run {
+    /// Options of a command.
+    pub(super) fn of_command(value: &Unknown<'_>) -> Result<Self> {
+        Self::read(&Fields::of("options", value, &OPTIONS)?)
+    }
+
+    /// Options of code: those of a command, and `runtime`.
+    pub(super) fn of_code(value: &Unknown<'_>) -> Result<Self> {
+        let known: Vec<&str> = OPTIONS.into_iter().chain(["runtime"]).collect();
+        let fields = Fields::of("options", value, &known)?;
+        let runtime = fields.string("runtime")?;
+        Ok(Self { runtime, ..Self::read(&fields)? })
+    }
+
+    fn read(fields: &Fields<'_>) -> Result<Self> {
+        if fields.boolean("background")? == Some(true) {
+            return Err(crate::provider::not_yet("`background`"));
+        }
+        let stdin = input(fields)?;
+        let listener = JsListener { stdout: text_callback(fields, "onStdout")?, stderr: text_callback(fields, "onStderr")? };
+        let listens = listener.stdout.is_some() || listener.stderr.is_some();
+        Ok(Self {
+            command: Command {
+                cwd: fields.string("cwd")?,
+                env: fields.texts("env")?,
+                user: fields.string("user")?,
+                stdin: stdin.is_some(),
+                ..Command::default()
+            },
+            options: RunOptions {
+                timeout: fields.millis("timeout")?.filter(|timeout| !timeout.is_zero()),
+                cancel: fields.cancellation()?,
+                max_output: fields.whole("maxOutput", usize::MAX as u64)?.map(|bytes| bytes as usize),
+                stdin,
+                listener: listens.then(|| Box::new(listener) as Box<dyn Listener>),
+            },
+            throw_on_error: fields.boolean("throwOnError")?,
+            runtime: None,
+        })
+    }
+}
+
+fn text_callback(fields: &Fields<'_>, key: &str) -> Result<Option<TextCallback>> {
+    let Some(function) = fields.function::<FnArgs<(String,)>>(key)? else { return Ok(None) };
+    let callback = function
+        .build_threadsafe_function::<String>()
+        .callee_handled::<false>()
+        .weak::<true>()
+        .build_callback(|context| Ok(FnArgs::from((context.value,))))
+        .map_err(thrown)?;
+    Ok(Some(callback))
+}
+
+/// `stdin`: the door has made a function of a stream; texts and bytes are as they are.
+fn input(fields: &Fields<'_>) -> Result<Option<ByteStream>> {
+    let Some(value) = fields.get("stdin")? else { return Ok(None) };
+    if let Some(pull) = convert::pull(&value)? {
+        let stream = futures_util::stream::try_unfold(pull, |pull: Pull| async move {
+            let piece = pull.call_async_catch(()).await.map_err(thrown)?.await.map_err(thrown)?;
+            Ok(piece.map(|piece| (bytes::Bytes::copy_from_slice(&piece), pull)))
+        });
+        return Ok(Some(Box::pin(stream)));
+    }
+    let bytes = convert::bytes("stdin", &value)?;
+    Ok(Some(Box::pin(futures_util::stream::iter([Ok(bytes)]))))
+}
+
+struct JsListener {
+    stdout: Option<TextCallback>,
+    stderr: Option<TextCallback>,
+}
+
+#[async_trait]
+impl Listener for JsListener {
+    async fn stdout(&mut self, text: String) -> Result<()> {
+        tell(self.stdout.as_ref(), text).await
+    }
+
+    async fn stderr(&mut self, text: String) -> Result<()> {
+        tell(self.stderr.as_ref(), text).await
+    }
+}
+
+async fn tell(callback: Option<&TextCallback>, text: String) -> Result<()> {
+    match callback {
+        Some(callback) => callback.call_async_catch(text).await.map(drop).map_err(thrown),
+        None => Ok(()),
+    }
+}
+
+/// What came of a command.
+#[napi(object, object_from_js = false)]
+pub struct CommandResult {
+    pub stdout: String,
+    pub stderr: String,
+    pub exit_code: i32,
+    pub duration_ms: f64,
+    pub execution_time: f64,
+    pub sandbox_id: String,
+    pub provider: String,
+    pub truncated: Option<bool>,
+    pub timed_out: Option<bool>,
+    pub signal: Option<String>,
+    pub output: Option<String>,
+    pub language: Option<String>,
+}
+
+impl CommandResult {
+    pub(super) fn new(sandbox: &Sandbox, output: core::Output) -> Self {
+        let duration = millis(&output);
+        Self {
+            exit_code: output.exit_code,
+            duration_ms: duration,
+            execution_time: duration,
+            sandbox_id: sandbox.id().to_owned(),
+            provider: sandbox.provider().name().to_owned(),
+            truncated: output.truncated.then_some(true),
+            timed_out: output.timed_out.then_some(true),
+            signal: output.signal.map(signal_name),
+            output: None,
+            language: None,
+            stdout: output.stdout,
+            stderr: output.stderr,
+        }
+    }
+}
+
+/// Whole milliseconds, and never none: something was done.
+fn millis(output: &core::Output) -> f64 {
+    (output.duration.as_millis() as f64).max(1.0)
+}
+
+/// What came of a command, as the `result` of an error.
+pub(super) fn output_json(output: &core::Output) -> Value {
+    let mut result = json!({
+        "stdout": output.stdout,
+        "stderr": output.stderr,
+        "exitCode": output.exit_code,
+        "durationMs": millis(output),
+    });
+    if output.timed_out {
+        result["timedOut"] = true.into();
+    }
+    if output.truncated {
+        result["truncated"] = true.into();
+    }
+    if let Some(signal) = output.signal {
+        result["signal"] = signal_name(signal).into();
+    }
+    result
+}
+
+/// Raises a non-zero exit, where that was asked for.
+pub(super) fn raise(sandbox: &Sandbox, operation: &str, output: &core::Output, wanted: bool) -> napi::Result<()> {
+    if !wanted || output.exit_code == 0 {
+        return Ok(());
+    }
+    let details = json!({
+        "code": "COMMAND_EXIT",
+        "kind": "COMMAND_EXIT",
+        "provider": sandbox.provider().name(),
+        "sandboxId": sandbox.id(),
+        "operation": operation,
+        "retryable": false,
+        "result": output_json(output),
+    });
+    Err(with_details(&format!("Command exited with code {}", output.exit_code), &details))
+}
+
+/// Names of signals, after `signal(7)`.
+fn signal_name(number: i32) -> String {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+        "WINCH", "IO", "PWR", "SYS",
+    ];
+    match usize::try_from(number - 1).ok().and_then(|at| NAMES.get(at)) {
+        Some(name) => format!("SIG{name}"),
+        None => format!("SIG{number}"),
+    }
+}
+
+/// The command line in any of its three forms: a line for the shell, a program and its arguments, or both in
+/// one list.
+pub(super) fn command_line<'a>(
+    command: &Unknown<'a>,
+    args: &Unknown<'a>,
+    options: &Unknown<'a>,
+) -> Result<(crate::provider::Program, Run)> {
+    use crate::provider::Program;
+    if convert::is_array(command) {
+        if !convert::is_missing(options) {
+            return Err(Error::invalid("`runCommand([command, ...args], options)` takes two arguments, got three"));
+        }
+        return Ok((Program::Args(convert::strings("command", command)?), Run::of_command(args)?));
+    }
+    let line = convert::string("command", command)?;
+    if convert::is_array(args) {
+        let mut argv = vec![line];
+        argv.extend(convert::strings("args", args)?);
+        return Ok((Program::Args(argv), Run::of_command(options)?));
+    }
+    if convert::is_missing(args) && !convert::is_missing(options) {
+        return Ok((Program::Shell(line), Run::of_command(options)?));
+    }
+    if !convert::is_missing(options) {
+        return Err(Error::invalid("`args` must be an array of strings"));
+    }
+    if line.is_empty() {
+        return Err(Error::invalid("`command` is empty"));
+    }
+    Ok((Program::Shell(line), Run::of_command(args)?))
+}

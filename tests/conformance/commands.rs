@@ -1,0 +1,674 @@
+//! Running commands to their end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use computesdk::command::{Listener, Output, RunOptions};
+use computesdk::error::{Error, ErrorKind, Result};
+use computesdk::provider::{Command, CreateRequest, Program};
+use computesdk::sandbox::Sandbox;
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
+
+pub const CASES: &[Case] = cases![
+    a_nonzero_exit_is_a_result,
+    an_end_by_a_signal_is_128_and_its_number,
+    arguments_arrive_literally,
+    a_line_is_the_shells,
+    stdout_and_stderr_are_never_mixed_up,
+    large_output_arrives_whole,
+    bytes_that_are_not_utf_8_are_replaced,
+    output_beyond_the_limit_is_read_and_dropped,
+    a_limit_never_cuts_a_character,
+    a_listener_is_told_while_the_command_runs,
+    a_character_is_never_split,
+    a_run_is_over_after_the_last_call_to_its_listener,
+    a_listener_that_is_not_ready_holds_the_command_back,
+    a_listener_that_fails_kills_the_command,
+    input_is_at_its_end_unless_it_is_given,
+    input_arrives_exactly,
+    input_that_nobody_reads_is_no_failure,
+    input_that_never_comes_does_not_outlive_the_command,
+    input_that_fails_is_the_runs_failure,
+    a_missing_program_exits_with_127,
+    what_is_no_program_exits_with_126,
+    a_missing_working_directory_is_not_found,
+    a_working_directory_is_where_it_runs,
+    the_environment_of_a_command_lies_over_the_sandboxes,
+    an_impossible_command_is_refused,
+    a_line_of_any_length_is_run,
+    arguments_up_to_the_kernels_limit_arrive,
+    a_user_is_honoured_or_refused_by_name,
+    the_duration_is_that_of_the_command,
+    a_timeout_is_a_result_with_the_output_so_far,
+    a_timeout_kills_all_that_came_of_the_command if kill,
+    a_timeout_ends_what_ignores_every_signal if kill,
+    a_timeout_of_zero_is_over_at_once,
+    a_timeout_longer_than_any_clock_is_none,
+    an_abort_before_the_start_starts_nothing,
+    an_abort_gives_the_output_so_far,
+    an_abort_kills_all_that_came_of_the_command if kill,
+    an_abort_at_any_moment_settles if kill,
+    an_abort_after_the_end_changes_nothing,
+    a_dropped_run_kills_the_command if kill,
+    a_grandchild_that_holds_the_pipe_is_not_waited_for,
+    a_grandchild_that_floods_the_pipe_is_not_waited_for,
+    what_a_grandchild_writes_before_the_end_is_kept,
+    commands_run_side_by_side,
+    a_command_that_kills_everything_harms_no_other_sandbox,
+];
+
+/// How soon something that was killed must be gone.
+const GONE: Duration = Duration::from_secs(2);
+
+fn args(argv: &[&str]) -> Command {
+    Command { program: Program::Args(argv.iter().map(|&arg| arg.to_owned()).collect()), ..Command::default() }
+}
+
+fn within(timeout: Duration) -> RunOptions {
+    RunOptions { timeout: Some(timeout), ..RunOptions::default() }
+}
+
+async fn run(sandbox: &Sandbox, argv: &[&str]) -> Output {
+    sandbox.run_command(args(argv), RunOptions::default()).await.unwrap()
+}
+
+async fn fed(sandbox: &Sandbox, line: &str, stdin: computesdk::provider::ByteStream) -> Result<Output> {
+    let options = RunOptions { stdin: Some(stdin), ..RunOptions::default() };
+    sandbox.run_command(Command { stdin: true, ..shell(line) }, options).await
+}
+
+fn once(bytes: impl Into<Bytes>) -> computesdk::provider::ByteStream {
+    let bytes = bytes.into();
+    Box::pin(stream::iter([Ok(bytes)]))
+}
+
+/// A listener that does one thing with each piece.
+struct Each<F>(F);
+
+#[async_trait]
+impl<F, W> Listener for Each<F>
+where
+    F: FnMut(usize, String) -> W + Send,
+    W: Future<Output = Result<()>> + Send,
+{
+    async fn stdout(&mut self, text: String) -> Result<()> {
+        (self.0)(1, text).await
+    }
+    async fn stderr(&mut self, text: String) -> Result<()> {
+        (self.0)(2, text).await
+    }
+}
+
+fn told<F, W>(each: F) -> RunOptions
+where
+    F: FnMut(usize, String) -> W + Send + 'static,
+    W: Future<Output = Result<()>> + Send + 'static,
+{
+    RunOptions { listener: Some(Box::new(Each(each))), ..RunOptions::default() }
+}
+
+/// Whether a process of the sandbox has these words on its command line.
+async fn runs(sandbox: &Sandbox, words: &str) -> bool {
+    // The pattern does not match itself.
+    let pattern = format!("[{}]{}", &words[..1], &words[1..]);
+    sh(sandbox, format!("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -q '{pattern}'")).await.exit_code
+        == 0
+}
+
+async fn assert_gone(sandbox: &Sandbox, words: &str) {
+    eventually(&format!("`{words}` is gone"), GONE, async || !runs(sandbox, words).await).await;
+}
+
+async fn a_nonzero_exit_is_a_result(at: At) {
+    let sandbox = at.sandbox().await;
+    for code in [0, 1, 2, 42, 127, 255] {
+        let output = sh(&sandbox, format!("echo out; echo err >&2; exit {code}")).await;
+        assert_eq!((output.exit_code, output.signal), (code, None));
+        assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+        assert!(!output.timed_out && !output.truncated);
+    }
+}
+
+async fn an_end_by_a_signal_is_128_and_its_number(at: At) {
+    let sandbox = at.sandbox().await;
+    for (name, number) in [("KILL", 9), ("TERM", 15), ("SEGV", 11), ("USR1", 10)] {
+        let output = sh(&sandbox, format!("kill -{name} $$")).await;
+        assert_eq!((output.exit_code, output.signal), (128 + number, Some(number)), "{name}");
+    }
+}
+
+async fn arguments_arrive_literally(at: At) {
+    let sandbox = at.sandbox().await;
+    let odd = ["$(id)", "; touch /tmp/x", "`id`", "a\nb", "-n", "", "*", "'\"\\", "é☕😀", "\u{1b}[0m", "$HOME", "~"];
+    let output = run(&sandbox, &[&["printf", "%s|"], &odd[..]].concat()).await;
+    assert_eq!(output.stdout, odd.map(|arg| format!("{arg}|")).concat());
+    assert!(!sandbox.filesystem().exists("/tmp/x").await);
+}
+
+async fn a_line_is_the_shells(at: At) {
+    let sandbox = at.sandbox().await;
+    let output = sh(&sandbox, "x=$(echo one two | wc -w); for i in 1 2; do echo $i; done | tac; exit $x").await;
+    assert_eq!((output.stdout.as_str(), output.exit_code), ("2\n1\n", 2));
+    assert_ne!(sh(&sandbox, "if then fi").await.exit_code, 0);
+}
+
+async fn stdout_and_stderr_are_never_mixed_up(at: At) {
+    let sandbox = at.sandbox().await;
+    let output = sh(&sandbox, "for i in $(seq 2000); do echo out; echo err >&2; done").await;
+    assert!(output.stdout == "out\n".repeat(2000), "{}", output.stdout);
+    assert!(output.stderr == "err\n".repeat(2000), "{}", output.stderr);
+}
+
+async fn large_output_arrives_whole(at: At) {
+    let sandbox = at.sandbox().await;
+    let output = sh(&sandbox, "seq 300000; seq 300000 -1 1 >&2").await;
+    let numbers = (1..=300_000).map(|n| format!("{n}\n"));
+    assert!(output.stdout == numbers.clone().collect::<String>());
+    assert!(output.stderr == numbers.rev().collect::<String>());
+}
+
+async fn bytes_that_are_not_utf_8_are_replaced(at: At) {
+    let sandbox = at.sandbox().await;
+    let output = sh(&sandbox, r"printf '\377\376\000\303(\342\202'; printf 'a\360\237\230' >&2").await;
+    assert_eq!(output.stdout, "\u{FFFD}\u{FFFD}\0\u{FFFD}(\u{FFFD}");
+    assert_eq!(output.stderr, "a\u{FFFD}");
+}
+
+async fn output_beyond_the_limit_is_read_and_dropped(at: At) {
+    let sandbox = at.sandbox().await;
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&seen);
+    let options = told(move |_, text: String| {
+        counter.fetch_add(text.len(), Ordering::Relaxed);
+        async { Ok(()) }
+    });
+    let options = RunOptions { max_output: Some(1000), ..options };
+    let line = "yes | head -c 10000000; echo small >&2; exit 3";
+    let output = sandbox.run_command(shell(line), options).await.unwrap();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("y\n".repeat(500).as_str(), "small\n"));
+    assert_eq!((output.truncated, output.exit_code), (true, 3));
+    assert_eq!(seen.load(Ordering::Relaxed), 10_000_006);
+    let exact = RunOptions { max_output: Some(4), ..RunOptions::default() };
+    let output = sandbox.run_command(shell("printf 1234"), exact).await.unwrap();
+    assert_eq!((output.stdout.as_str(), output.truncated), ("1234", false));
+}
+
+async fn a_limit_never_cuts_a_character(at: At) {
+    let sandbox = at.sandbox().await;
+    for (limit, kept) in [(0, ""), (1, "a"), (2, "a"), (3, "a"), (4, "a☕"), (7, "a☕"), (8, "a☕😀")] {
+        let options = RunOptions { max_output: Some(limit), ..RunOptions::default() };
+        let output = sandbox.run_command(args(&["printf", "a☕😀z"]), options).await.unwrap();
+        assert_eq!((output.stdout.as_str(), output.truncated), (kept, true), "{limit}");
+    }
+}
+
+async fn a_listener_is_told_while_the_command_runs(at: At) {
+    let sandbox = at.sandbox().await;
+    let ready = Arc::new(Notify::new());
+    let heard = Arc::clone(&ready);
+    // The command ends only after its first line was heard.
+    let answer = stream::once(async move {
+        heard.notified().await;
+        Ok(Bytes::from_static(b"heard\n"))
+    });
+    let options = told(move |_, _| {
+        ready.notify_one();
+        async { Ok(()) }
+    });
+    let options = RunOptions { stdin: Some(Box::pin(answer)), ..options };
+    let command = Command { stdin: true, ..shell("echo ready; read answer; echo $answer") };
+    assert_eq!(sandbox.run_command(command, options).await.unwrap().stdout, "ready\nheard\n");
+}
+
+async fn a_character_is_never_split(at: At) {
+    let sandbox = at.sandbox().await;
+    let pieces: Arc<Mutex<[String; 3]>> = Arc::default();
+    let told_so_far = Arc::clone(&pieces);
+    // Each byte is written for itself, and the next one only after a while or after a byte of the other stream.
+    let line = r"for byte in 303 251 342 230 225 360 237 230 200; do
+        printf \\$byte; sleep 0.01; printf \\$byte >&2
+    done";
+    let options = told(move |stream, text: String| {
+        assert!(!text.is_empty() && !text.contains('\u{FFFD}'), "{text:?}");
+        told_so_far.lock().unwrap()[stream].push_str(&text);
+        async { Ok(()) }
+    });
+    let output = sandbox.run_command(shell(line), options).await.unwrap();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("é☕😀", "é☕😀"));
+    assert_eq!(pieces.lock().unwrap()[1..], ["é☕😀", "é☕😀"]);
+}
+
+async fn a_run_is_over_after_the_last_call_to_its_listener(at: At) {
+    let sandbox = at.sandbox().await;
+    let over = Arc::new(AtomicBool::new(false));
+    let heard: Arc<Mutex<String>> = Arc::default();
+    let (is_over, hearing) = (Arc::clone(&over), Arc::clone(&heard));
+    let options = told(move |_, text: String| {
+        assert!(!is_over.load(Ordering::SeqCst), "told after the end");
+        let hearing = Arc::clone(&hearing);
+        async move {
+            // A listener that takes its time.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            hearing.lock().unwrap().push_str(&text);
+            Ok(())
+        }
+    });
+    // The half character at the end is told only when nothing more can come.
+    let line = r"for i in $(seq 200); do echo $i; done; sleep 0.01; printf '\303'";
+    let output = sandbox.run_command(shell(line), options).await.unwrap();
+    over.store(true, Ordering::SeqCst);
+    assert!(output.stdout.ends_with("200\n\u{FFFD}"));
+    assert_eq!(*heard.lock().unwrap(), output.stdout);
+}
+
+async fn a_listener_that_is_not_ready_holds_the_command_back(at: At) {
+    let sandbox = at.sandbox().await;
+    let go_on = Arc::new(Notify::new());
+    let gate = Arc::clone(&go_on);
+    let mut is_first = true;
+    let options = told(move |_, _| {
+        let gate = std::mem::take(&mut is_first).then(|| Arc::clone(&gate));
+        async move {
+            if let Some(gate) = gate {
+                gate.notified().await;
+            }
+            Ok(())
+        }
+    });
+    let line = shell("touch /tmp/begun; head -c 20000000 /dev/zero; touch /tmp/done");
+    let running = sandbox.run_command(line, options);
+    let watching = async {
+        let files = sandbox.filesystem();
+        eventually("it has begun", GONE, async || files.exists("/tmp/begun").await).await;
+        // Far longer than it would take to write it all.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!files.exists("/tmp/done").await, "nobody has read what it wrote");
+        go_on.notify_one();
+    };
+    let (output, ()) = tokio::join!(running, watching);
+    assert_eq!(output.unwrap().stdout.len(), 20_000_000);
+}
+
+async fn a_listener_that_fails_kills_the_command(at: At) {
+    let sandbox = at.sandbox().await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let options = told(move |_, _| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async { Err(Error::invalid("enough")) }
+    });
+    let line = shell("yes & echo; sleep 1111");
+    let error = soon("the end", GONE, sandbox.run_command(line, options)).await.unwrap_err();
+    assert_eq!(error.message(), "enough");
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert_gone(&sandbox, "sleep 1111").await;
+    assert_gone(&sandbox, "yes").await;
+}
+
+async fn input_is_at_its_end_unless_it_is_given(at: At) {
+    let sandbox = at.sandbox().await;
+    let output = soon("the end", GONE, sh(&sandbox, "cat; read line; echo $?")).await;
+    assert_eq!(output.stdout, "1\n");
+}
+
+async fn input_arrives_exactly(at: At) {
+    let sandbox = at.sandbox().await;
+    let text: String = (0..200_000).map(|n| format!("{n}\n")).collect();
+    let pieces = text.as_bytes().chunks(7919).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+    let output = fed(&sandbox, "cat", Box::pin(stream::iter(pieces.collect::<Vec<_>>()))).await.unwrap();
+    assert!(output.stdout == text);
+    assert_eq!(fed(&sandbox, "od -An -tx1", once(&b"\0\xff\n"[..])).await.unwrap().stdout, " 00 ff 0a\n");
+    assert_eq!(fed(&sandbox, "wc -c", Box::pin(stream::empty())).await.unwrap().stdout, "0\n");
+}
+
+async fn input_that_nobody_reads_is_no_failure(at: At) {
+    let sandbox = at.sandbox().await;
+    let endless = stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 1 << 16])));
+    let output = fed(&sandbox, "head -c 3; exit 5", Box::pin(endless)).await.unwrap();
+    assert_eq!((output.stdout.as_str(), output.exit_code), ("xxx", 5));
+    assert_eq!(fed(&sandbox, "exit 6", once(vec![0; 1 << 20])).await.unwrap().exit_code, 6);
+}
+
+async fn input_that_never_comes_does_not_outlive_the_command(at: At) {
+    let sandbox = at.sandbox().await;
+    let never = || Box::pin(stream::once(std::future::pending()));
+    let output = soon("the end", GONE, fed(&sandbox, "echo done", never())).await.unwrap();
+    assert_eq!(output.stdout, "done\n");
+    let options = RunOptions { stdin: Some(never()), ..within(Duration::from_millis(100)) };
+    let output = sandbox.run_command(Command { stdin: true, ..shell("cat") }, options).await.unwrap();
+    assert!(output.timed_out);
+}
+
+async fn input_that_fails_is_the_runs_failure(at: At) {
+    let sandbox = at.sandbox().await;
+    let source = stream::iter([Ok(Bytes::from_static(b"a")), Err(Error::invalid("the source broke"))]);
+    let error = soon("the end", GONE, fed(&sandbox, "cat; sleep 1112", source.boxed())).await.unwrap_err();
+    assert_eq!(error.message(), "the source broke");
+    assert_gone(&sandbox, "sleep 1112").await;
+}
+
+async fn a_missing_program_exits_with_127(at: At) {
+    let sandbox = at.sandbox().await;
+    for name in ["no-such-program", "/no/such/program", "./nothing", "/etc/passwd/x"] {
+        let output = run(&sandbox, &[name, "argument"]).await;
+        assert_eq!((output.exit_code, output.stdout.as_str()), (127, ""), "{name}");
+        assert!(output.stderr.contains(name), "{}", output.stderr);
+    }
+    assert_eq!(sh(&sandbox, "no-such-program").await.exit_code, 127);
+}
+
+async fn what_is_no_program_exits_with_126(at: At) {
+    let sandbox = at.sandbox().await;
+    sh(&sandbox, "printf '\\1\\2\\3' > /tmp/garbage; chmod +x /tmp/garbage").await;
+    for name in ["/etc/passwd", "/tmp", "/tmp/garbage"] {
+        let output = run(&sandbox, &[name]).await;
+        assert_eq!(output.exit_code, 126, "{name}: {}", output.stderr);
+        assert!(output.stderr.contains(name), "{}", output.stderr);
+    }
+}
+
+async fn a_missing_working_directory_is_not_found(at: At) {
+    let sandbox = at.sandbox().await;
+    for program in ["true", "no-such-program"] {
+        let command = Command { cwd: Some("/no/such/place".to_owned()), ..args(&[program]) };
+        let error = sandbox.run_command(command, RunOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.message().contains("/no/such/place"), "{error}");
+    }
+}
+
+async fn a_working_directory_is_where_it_runs(at: At) {
+    let sandbox = at.sandbox().await;
+    for cwd in ["/", "/tmp", "/usr/../tmp"] {
+        let command = Command { cwd: Some(cwd.to_owned()), ..args(&["/bin/pwd"]) };
+        let output = sandbox.run_command(command, RunOptions::default()).await.unwrap();
+        assert_eq!(output.stdout, if cwd == "/" { "/\n" } else { "/tmp\n" });
+    }
+    assert_eq!(sh(&sandbox, "[ \"$PWD\" = \"$HOME\" ] && touch here && ls").await.stdout, "here\n");
+    for cwd in ["tmp", "", "/a\0b"] {
+        let command = Command { cwd: Some(cwd.to_owned()), ..args(&["true"]) };
+        let error = sandbox.run_command(command, RunOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{cwd:?}");
+    }
+}
+
+async fn the_environment_of_a_command_lies_over_the_sandboxes(at: At) {
+    let env = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    let envs = env(&[("A", "sandbox"), ("B", "sandbox"), ("LANG", "xx"), ("E", "")]);
+    let sandbox = at.create(CreateRequest { envs, ..CreateRequest::default() }).await;
+    let command = Command { env: env(&[("B", "command"), ("C", "a\nb $A")]), ..args(&["printenv", "A", "B", "C", "LANG", "E"]) };
+    let output = sandbox.run_command(command, RunOptions::default()).await.unwrap();
+    assert_eq!(output.stdout, "sandbox\ncommand\na\nb $A\nxx\n\n");
+    // The next command knows nothing of it.
+    assert_eq!(run(&sandbox, &["printenv", "B"]).await.stdout, "sandbox\n");
+}
+
+async fn an_impossible_command_is_refused(at: At) {
+    let sandbox = at.sandbox().await;
+    let with_env = |name: &str, value: &str| Command {
+        env: BTreeMap::from([(name.to_owned(), value.to_owned())]),
+        ..args(&["true"])
+    };
+    let long = "x".repeat(128 << 10);
+    let many = vec!["x".repeat(100_000).leak() as &str; 30];
+    let impossible = [
+        args(&[]),
+        args(&[""]),
+        args(&["echo", "a\0b"]),
+        args(&["echo", &long]),
+        args(&[&["echo"], &many[..]].concat()),
+        shell("echo \0"),
+        with_env("A=B", ""),
+        with_env("", ""),
+        with_env("A", "\0"),
+        with_env("A", &long),
+    ];
+    for command in impossible {
+        let error = sandbox.run_command(command.clone(), RunOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    }
+}
+
+async fn a_line_of_any_length_is_run(at: At) {
+    let sandbox = at.sandbox().await;
+    for length in [131_000, 131_071, 131_072, 131_073, 5_000_000] {
+        let line = format!("exit 7 # {}", "x".repeat(length - 9));
+        assert_eq!(line.len(), length);
+        assert_eq!(sh(&sandbox, line).await.exit_code, 7, "{length}");
+    }
+    let output = sh(&sandbox, format!("{} cat; echo end", "#\n".repeat(100_000))).await;
+    assert_eq!(output.stdout, "end\n", "a script is not its own input");
+}
+
+async fn arguments_up_to_the_kernels_limit_arrive(at: At) {
+    let sandbox = at.sandbox().await;
+    let long = "x".repeat((128 << 10) - 1);
+    let argv: Vec<&str> = ["printf", "%s"].into_iter().chain([long.as_str(); 12]).collect();
+    assert_eq!(run(&sandbox, &argv).await.stdout.len(), 12 * long.len());
+}
+
+async fn a_user_is_honoured_or_refused_by_name(at: At) {
+    let sandbox = at.sandbox().await;
+    let own = run(&sandbox, &["id", "-un"]).await.stdout;
+    for user in [own.trim(), "root", "0", "nobody-here"] {
+        let command = Command { user: Some(user.to_owned()), ..args(&["id", "-un"]) };
+        match sandbox.run_command(command, RunOptions::default()).await {
+            Ok(output) => assert_eq!(output.stdout.trim(), user),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                assert!(error.message().contains("`user`") && user != own.trim(), "{error}");
+            }
+        }
+    }
+}
+
+async fn the_duration_is_that_of_the_command(at: At) {
+    let sandbox = at.sandbox().await;
+    let begun = Instant::now();
+    let output = sh(&sandbox, "sleep 0.1").await;
+    assert!(output.duration >= Duration::from_millis(100) && output.duration <= begun.elapsed());
+}
+
+async fn a_timeout_is_a_result_with_the_output_so_far(at: At) {
+    let sandbox = at.sandbox().await;
+    let line = shell("echo out; echo err >&2; sleep 1000");
+    let begun = Instant::now();
+    let output = sandbox.run_command(line, within(Duration::from_millis(200))).await.unwrap();
+    assert!(begun.elapsed() < GONE);
+    assert_eq!((output.exit_code, output.timed_out), (124, true));
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+    assert!(output.duration >= Duration::from_millis(200));
+    assert_eq!(sh(&sandbox, "echo next").await.stdout, "next\n");
+}
+
+/// A line that leaves relatives of every kind behind, all of them sleeping this long.
+fn family(seconds: u32) -> String {
+    format!(
+        "sleep {seconds} & (sleep {seconds} &) ; setsid -f sleep {seconds}; nohup sleep {seconds} >/dev/null 2>&1 & \
+         sh -c 'trap \"\" TERM HUP INT; sleep {seconds}; sleep {seconds}' & \
+         env -i /bin/sh -c 'exec setsid /bin/sleep {seconds}' & echo all; sleep {seconds}"
+    )
+}
+
+async fn a_timeout_kills_all_that_came_of_the_command(at: At) {
+    let sandbox = at.sandbox().await;
+    let other = sandbox.instance().spawn(&shell("sleep 1114")).await.unwrap();
+    let output = sandbox.run_command(shell(family(1113)), within(Duration::from_millis(200))).await.unwrap();
+    assert!(output.timed_out && output.stdout == "all\n", "{output:?}");
+    assert_gone(&sandbox, "sleep 1113").await;
+    assert!(runs(&sandbox, "sleep 1114").await, "another command has died with it");
+    drop(other);
+}
+
+async fn a_timeout_ends_what_ignores_every_signal(at: At) {
+    let sandbox = at.sandbox().await;
+    let line = shell("for n in $(seq 64); do trap '' $n; done 2>/dev/null; kill -TERM $$; echo mine; while :; do :; done");
+    let output = soon("the end", GONE, sandbox.run_command(line, within(Duration::from_millis(200)))).await.unwrap();
+    assert_eq!((output.exit_code, output.stdout.as_str()), (124, "mine\n"));
+}
+
+async fn a_timeout_of_zero_is_over_at_once(at: At) {
+    let sandbox = at.sandbox().await;
+    let output = soon("the end", GONE, sandbox.run_command(shell("sleep 1000"), within(Duration::ZERO))).await.unwrap();
+    assert_eq!((output.exit_code, output.timed_out), (124, true));
+}
+
+async fn a_timeout_longer_than_any_clock_is_none(at: At) {
+    let sandbox = at.sandbox().await;
+    let output = sandbox.run_command(shell("echo done"), within(Duration::MAX)).await.unwrap();
+    assert_eq!((output.stdout.as_str(), output.timed_out), ("done\n", false));
+}
+
+fn cancelled_by(cancel: &CancellationToken) -> RunOptions {
+    RunOptions { cancel: cancel.clone(), ..RunOptions::default() }
+}
+
+async fn an_abort_before_the_start_starts_nothing(at: At) {
+    let sandbox = at.sandbox().await;
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let error = sandbox.run_command(shell("touch /tmp/started"), cancelled_by(&cancel)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Aborted);
+    assert!(error.output().is_none());
+    // Whatever had been sent has arrived once a later command has run.
+    assert_eq!(sh(&sandbox, "ls /tmp").await.stdout, "");
+}
+
+async fn an_abort_gives_the_output_so_far(at: At) {
+    let sandbox = at.sandbox().await;
+    let cancel = CancellationToken::new();
+    let token = cancel.clone();
+    let options = told(move |_, text: String| {
+        if text.contains("now") {
+            token.cancel();
+        }
+        async { Ok(()) }
+    });
+    let line = shell("echo before; sleep 0.01; echo now >&2; sleep 1000");
+    let options = RunOptions { cancel, ..options };
+    let error = soon("the end", GONE, sandbox.run_command(line, options)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Aborted);
+    let output = error.output().unwrap();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("before\n", "now\n"));
+    assert_eq!(output.signal, Some(9));
+}
+
+async fn an_abort_kills_all_that_came_of_the_command(at: At) {
+    let sandbox = at.sandbox().await;
+    let cancel = CancellationToken::new();
+    let running = sandbox.run_command(shell(family(1115)), cancelled_by(&cancel));
+    let aborting = async {
+        eventually("it runs", GONE, async || runs(&sandbox, "sleep 1115").await).await;
+        cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(running, aborting);
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Aborted);
+    assert_gone(&sandbox, "sleep 1115").await;
+}
+
+async fn an_abort_at_any_moment_settles(at: At) {
+    let sandbox = at.sandbox().await;
+    for step in 0..60_u64 {
+        let cancel = CancellationToken::new();
+        let aborting = async {
+            tokio::time::sleep(Duration::from_micros(step * 50)).await;
+            cancel.cancel();
+        };
+        let running = sandbox.run_command(shell("sleep 0.002; sleep 1116"), cancelled_by(&cancel));
+        let (result, ()) = soon("the end", GONE, async { tokio::join!(running, aborting) }).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Aborted, "step {step}");
+    }
+    assert_gone(&sandbox, "sleep 1116").await;
+}
+
+async fn an_abort_after_the_end_changes_nothing(at: At) {
+    let sandbox = at.sandbox().await;
+    let cancel = CancellationToken::new();
+    let output = sandbox.run_command(shell("sleep 1117 & echo done"), cancelled_by(&cancel)).await.unwrap();
+    cancel.cancel();
+    assert_eq!((output.stdout.as_str(), output.exit_code), ("done\n", 0));
+    assert!(runs(&sandbox, "sleep 1117").await);
+}
+
+async fn a_dropped_run_kills_the_command(at: At) {
+    let sandbox = at.sandbox().await;
+    let running = sandbox.run_command(shell(family(1118)), RunOptions::default());
+    tokio::select! {
+        result = running => panic!("{result:?}"),
+        () = eventually("it runs", GONE, async || runs(&sandbox, "sleep 1118").await) => {}
+    }
+    assert_gone(&sandbox, "sleep 1118").await;
+    for step in 0..40_u64 {
+        let running = sandbox.run_command(shell("sleep 1119"), RunOptions::default());
+        let _ = tokio::time::timeout(Duration::from_micros(step * 50), running).await;
+    }
+    assert_gone(&sandbox, "sleep 1119").await;
+}
+
+async fn a_grandchild_that_holds_the_pipe_is_not_waited_for(at: At) {
+    let sandbox = at.sandbox().await;
+    for line in ["sleep 1120 & echo hi", "setsid -f sleep 1120; echo hi", "(sleep 1120; echo late) & echo hi"] {
+        let output = soon("the end", GONE, sh(&sandbox, line)).await;
+        assert_eq!((output.stdout.as_str(), output.exit_code), ("hi\n", 0));
+    }
+    assert!(runs(&sandbox, "sleep 1120").await, "a command may leave something behind");
+}
+
+async fn a_grandchild_that_floods_the_pipe_is_not_waited_for(at: At) {
+    let sandbox = at.sandbox().await;
+    let line = "yes & yes >&2 & sleep 0.05; exit 3";
+    let options = RunOptions { max_output: Some(1000), ..RunOptions::default() };
+    let output = soon("the end", GONE, sandbox.run_command(shell(line), options)).await.unwrap();
+    assert_eq!((output.exit_code, output.truncated), (3, true));
+}
+
+async fn what_a_grandchild_writes_before_the_end_is_kept(at: At) {
+    let sandbox = at.sandbox().await;
+    for _ in 0..20 {
+        let line = "mkfifo /tmp/f$$; (seq 10000; echo > /tmp/f$$; exec sleep 1000) & read x < /tmp/f$$";
+        let output = soon("the end", GONE, sh(&sandbox, line)).await;
+        assert!(output.stdout.ends_with("\n10000\n") && output.stdout.starts_with("1\n2\n"));
+        assert_eq!(output.stdout.lines().count(), 10_000);
+    }
+}
+
+async fn commands_run_side_by_side(at: At) {
+    let sandbox = at.sandbox().await;
+    sh(&sandbox, "mkfifo /tmp/a /tmp/b").await;
+    // Each waits for the other.
+    let (one, other) = soon("the end", GONE, async {
+        tokio::join!(
+            sh(&sandbox, "echo 1 > /tmp/a; cat /tmp/b"),
+            sh(&sandbox, "read x < /tmp/a; echo \"$x and 2\" > /tmp/b")
+        )
+    })
+    .await;
+    assert_eq!((one.stdout.as_str(), other.exit_code), ("1 and 2\n", 0));
+    let outputs = join_all((0..20).map(|n| sh(&sandbox, format!("echo {n}; echo {n} >&2; exit {n}"))).collect::<Vec<_>>()).await;
+    for (n, output) in outputs.iter().enumerate() {
+        assert_eq!(output.stdout, format!("{n}\n"));
+        assert_eq!((&output.stderr, output.exit_code), (&output.stdout, n as i32));
+    }
+}
+
+async fn a_command_that_kills_everything_harms_no_other_sandbox(at: At) {
+    let (one, other) = (at.sandbox().await, at.sandbox().await);
+    let waiting = other.instance().spawn(&shell("read x; exit 9")).await.unwrap();
+    let mut waiting_here = one.instance().spawn(&Command { stdin: true, ..shell("cat") }).await.unwrap();
+    sh(&one, "kill -9 -1; kill -9 1; kill -SEGV 1; for p in $(seq 2 4000); do kill -9 $p 2>/dev/null; done").await;
+    assert_eq!(waiting_here.output.next().await, None);
+    assert_eq!(sh(&one, "echo lives").await.stdout, "lives\n");
+    assert_eq!(waiting.control.wait().await.unwrap(), computesdk::provider::Exit::Code(9));
+    assert_eq!(sh(&other, "echo lives").await.stdout, "lives\n");
+}

@@ -1,0 +1,15 @@
+//! The contract of `src/provider.rs` and what the core makes of it, sentence by sentence, at every provider.
+//!
+//! `cargo test --no-default-features --test conformance -- local` runs what is about one provider.
+
+mod code;
+mod commands;
+mod files;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod lifecycle;
+mod processes;
+
+fn main() -> std::process::ExitCode {
+    harness::run(None, &[lifecycle::CASES, commands::CASES, processes::CASES, files::CASES, code::CASES])
+}
