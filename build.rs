@@ -5,6 +5,8 @@
 //! procedural macros that run here), and none of this build's settings. `COMPUTESDK_AGENT` names one that
 //! was built elsewhere.
 
+#![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts through the environment")]
+
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
@@ -35,7 +37,8 @@ fn agent() -> PathBuf {
     let mut cargo = Command::new(variable("CARGO"));
     let inherited = env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy();
-        let foreign = ["CARGO_", "RUSTC_", "RUSTFLAGS", "CC", "CFLAGS", "LINKER", "TARGET", "OUT_DIR", "HOST"];
+        let foreign =
+            ["CARGO_", "RUSTC_", "RUSTFLAGS", "CC", "CFLAGS", "LINKER", "TARGET", "OUT_DIR", "HOST"];
         foreign.iter().any(|prefix| name.starts_with(prefix)) && name != "CARGO_HOME"
     });
     for name in inherited {

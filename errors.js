@@ -29,7 +29,8 @@ class ComputeError extends Error {
 
   // Two copies of this file in one process, as bundlers make them, have two classes of each name.
   static [Symbol.hasInstance](value) {
-    return Function.prototype[Symbol.hasInstance].call(this, value) || isBranded(value, this.brand)
+    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true
+    return Object.hasOwn(this, 'brand') && isBranded(value, this.brand)
   }
 }
 
@@ -143,12 +144,16 @@ const BY_CODE = new Map(CLASSES.map((type) => [type.code, type]))
 
 /**
  * The error to throw for one that Rust rejected with. Anything else, such as an exception of the user's own
- * callback, is what it was.
+ * callback, is what it was. Where it happened is told, where Rust did not get as far as to say it; `reason` is
+ * that of the AbortSignal.
  */
-function fromNative(error, reason) {
+function fromNative(error, { operation, provider, sandboxId, reason } = {}) {
   const details = detailsOf(error)
   if (!details) return error
   const { kind, result, ...rest } = details
+  rest.operation ??= operation
+  rest.provider ??= provider
+  rest.sandboxId ??= sandboxId
   if (rest.cause) rest.cause = new Error(rest.cause)
   else delete rest.cause
   const type = BY_CODE.get(kind) ?? ComputeError
@@ -169,7 +174,9 @@ function detailsOf(error) {
 
 /** Whether a value looks like a `CommandExitError`, by its shape: also one of another package. */
 function isCommandExitError(value) {
-  return value instanceof Error && value.name === 'CommandExitError' && typeof value.result?.exitCode === 'number'
+  return (
+    value instanceof Error && value.name === 'CommandExitError' && typeof value.result?.exitCode === 'number'
+  )
 }
 
 module.exports.fromNative = fromNative

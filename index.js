@@ -13,33 +13,61 @@ const { Sandbox, Filesystem } = native
  * Wraps an asynchronous native function: rejections are real errors, and an AbortSignal among the options
  * becomes a token, with its listener gone when the call is over.
  */
-function asynchronous(method) {
+function asynchronous(method, operation) {
   return async function (...args) {
-    const { given, signal, release } = withToken(args)
+    const { given, signal, release } = withToken(args, () => place(this, operation))
     try {
       return await method.apply(this, given)
     } catch (error) {
-      throw fromNative(error, signal?.reason)
+      throw fromNative(error, { ...place(this, operation), reason: signal?.reason })
     } finally {
       release?.()
     }
   }
 }
 
-function withToken(args) {
+/** The sandbox of each filesystem. */
+const owners = new WeakMap()
+
+/** Where a call happens, for its errors. */
+function place(object, operation) {
+  const sandbox = owners.get(object) ?? object
+  return { operation, provider: sandbox?.provider, sandboxId: sandbox?.sandboxId }
+}
+
+function withToken(args, where) {
   const at = args.findIndex((argument) => isRecord(argument) && argument.signal !== undefined)
   if (at < 0) return { given: args }
   const signal = args[at].signal
   if (!isRecord(signal) || typeof signal.addEventListener !== 'function') {
-    throw new InvalidArgumentError('`signal` must be an AbortSignal')
+    throw new InvalidArgumentError('`signal` must be an AbortSignal', where())
   }
-  if (signal.aborted) throw new AbortError('The operation was aborted', { cause: signal.reason })
+  if (signal.aborted) throw new AbortError('The operation was aborted', { ...where(), cause: signal.reason })
   const token = native.cancellation()
-  const abort = () => native.cancel(token)
-  signal.addEventListener('abort', abort, { once: true })
   const given = [...args]
   given[at] = { ...args[at], signal: token }
-  return { given, signal, release: () => signal.removeEventListener('abort', abort) }
+  return { given, signal, release: listen(signal, token) }
+}
+
+/** The tokens of each signal. It has one listener for all of them: Node warns of more than ten. */
+const listeners = new WeakMap()
+
+/** Cancels a token when its signal is aborted, until the returned function is called. */
+function listen(signal, token) {
+  if (!listeners.has(signal)) {
+    const tokens = new Set()
+    const abort = () => {
+      for (const one of tokens) native.cancel(one)
+    }
+    listeners.set(signal, { tokens, abort })
+  }
+  const { tokens, abort } = listeners.get(signal)
+  if (tokens.size === 0) signal.addEventListener('abort', abort, { once: true })
+  tokens.add(token)
+  return () => {
+    tokens.delete(token)
+    if (tokens.size === 0) signal.removeEventListener('abort', abort)
+  }
 }
 
 function isRecord(value) {
@@ -59,12 +87,11 @@ function synchronous(method) {
 
 /** Makes a getter that builds an object give the same object every time. */
 function once(prototype, name, make) {
-  const get = make ?? Object.getOwnPropertyDescriptor(prototype, name).get
   Object.defineProperty(prototype, name, {
     configurable: true,
     enumerable: true,
     get() {
-      const value = get.call(this)
+      const value = make.call(this)
       Object.defineProperty(this, name, { value, enumerable: true })
       return value
     },
@@ -72,7 +99,7 @@ function once(prototype, name, make) {
 }
 
 function methods(prototype, names, wrap) {
-  for (const name of names) hidden(prototype, name, wrap(prototype[name]))
+  for (const name of names) hidden(prototype, name, wrap(prototype[name], name))
 }
 
 function hidden(object, name, value) {
@@ -82,17 +109,26 @@ function hidden(object, name, value) {
 const { notYet } = Sandbox.prototype
 methods(Sandbox.prototype, ['getInfo', 'extendTimeout', 'getUrl', 'destroy', 'kill'], asynchronous)
 methods(Filesystem.prototype, ['readFile', 'writeFile', 'mkdir', 'readdir', 'exists', 'remove'], asynchronous)
-once(Sandbox.prototype, 'filesystem')
+const { get: filesystemOf } = Object.getOwnPropertyDescriptor(Sandbox.prototype, 'filesystem')
+once(Sandbox.prototype, 'filesystem', function () {
+  const filesystem = filesystemOf.call(this)
+  owners.set(filesystem, this)
+  return filesystem
+})
 once(Sandbox.prototype, 'terminal', function () {
   return new TerminalManager(this)
 })
 
 for (const name of ['runCommand', 'runCode']) {
-  const method = Sandbox.prototype[name]
-  const run = asynchronous(function (...args) {
-    return method.apply(this, args.map(withPulledInput))
+  const method = asynchronous(Sandbox.prototype[name], name)
+  hidden(Sandbox.prototype, name, async function (...args) {
+    const { given, close } = withPulledInput(args)
+    try {
+      return await method.apply(this, given)
+    } finally {
+      close?.()
+    }
   })
-  hidden(Sandbox.prototype, name, run)
 }
 hidden(Sandbox.prototype, 'getProvider', function () {
   if (!origins.has(this)) origins.set(this, provider(this.providerHandle(), this.provider))
@@ -103,7 +139,15 @@ if (Symbol.asyncDispose) {
     return this.destroy()
   })
 }
-for (const name of ['spawn', 'getProcess', 'processes', 'waitForPort', 'getMetrics', 'snapshot', 'networkLog']) {
+for (const name of [
+  'spawn',
+  'getProcess',
+  'processes',
+  'waitForPort',
+  'getMetrics',
+  'snapshot',
+  'networkLog',
+]) {
   hidden(Sandbox.prototype, name, later(notYet, name))
 }
 for (const name of ['stat', 'rename', 'copy']) {
@@ -114,16 +158,20 @@ for (const name of ['stat', 'rename', 'copy']) {
 function later(notYet, name) {
   return asynchronous(function () {
     return notYet.call(this, name)
-  })
+  }, name)
 }
 
-/** Gives a stream that is a command's input as a function that is asked for the next piece. */
-function withPulledInput(argument) {
-  const stdin = isRecord(argument) ? argument.stdin : undefined
-  if (!isRecord(stdin) || stdin instanceof Uint8Array || typeof stdin[Symbol.asyncIterator] !== 'function') {
-    return argument
+/**
+ * Gives a stream that is a command's input as a function that is asked for the next piece. It is closed when
+ * the call is over, as `for await` would close it.
+ */
+function withPulledInput(args) {
+  if (args.some((argument) => isRecord(argument) && typeof argument.stdin === 'function')) {
+    throw new InvalidArgumentError('`stdin` must be a string, a Uint8Array or a stream, got a function')
   }
-  const pieces = stdin[Symbol.asyncIterator]()
+  const at = args.findIndex((argument) => isRecord(argument) && isPulled(argument.stdin))
+  if (at < 0) return { given: args }
+  const pieces = args[at].stdin[Symbol.asyncIterator]()
   const next = async () => {
     const { done, value } = await pieces.next()
     if (done) return null
@@ -131,7 +179,22 @@ function withPulledInput(argument) {
     if (value instanceof Uint8Array) return value
     throw new InvalidArgumentError('`stdin` gave something that is neither a string nor a Uint8Array')
   }
-  return { ...argument, stdin: next }
+  const close = async () => {
+    try {
+      await pieces.return?.()
+    } catch {
+      // The command is over: what its input fails with now is nobody's business.
+    }
+  }
+  const given = [...args]
+  given[at] = { ...args[at], stdin: next }
+  return { given, close }
+}
+
+function isPulled(stdin) {
+  return (
+    isRecord(stdin) && !(stdin instanceof Uint8Array) && typeof stdin[Symbol.asyncIterator] === 'function'
+  )
 }
 
 class Terminal {
@@ -149,7 +212,7 @@ class TerminalManager {
     try {
       await notYet.call(this.#sandbox, `terminal.${name}`)
     } catch (error) {
-      throw fromNative(error)
+      throw fromNative(error, place(this.#sandbox, `terminal.${name}`))
     }
   }
   create() {
@@ -184,10 +247,15 @@ function handleOf(value) {
   const known = handles.get(value)
   if (known) return known
   const sandbox = value.sandbox
-  if (!isRecord(sandbox) || !['create', 'getById', 'destroy'].every((name) => typeof sandbox[name] === 'function')) {
+  if (
+    !isRecord(sandbox) ||
+    !['create', 'getById', 'destroy'].every((name) => typeof sandbox[name] === 'function')
+  ) {
     return value
   }
-  const handle = native.plugin(String(value.name ?? 'plugin'), (method, args) => callPlugin(value, method, args))
+  const handle = native.plugin(String(value.name ?? 'plugin'), (method, args) =>
+    callPlugin(value, method, args),
+  )
   handles.set(value, handle)
   return handle
 }
@@ -220,7 +288,10 @@ function handOver(plugin, sandbox) {
 }
 
 function unsupported(name, method) {
-  return new UnsupportedError(`the provider \`${name}\` has no \`${method}\``, { provider: name, operation: method })
+  return new UnsupportedError(`the provider \`${name}\` has no \`${method}\``, {
+    provider: name,
+    operation: method,
+  })
 }
 
 /** A plug-in's result as JSON, with dates as numbers. */
@@ -230,6 +301,14 @@ function plain(value) {
   if (!isRecord(value)) return value ?? null
   const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== 'function')
   return Object.fromEntries(entries.map(([key, item]) => [key, plain(item)]))
+}
+
+/** Puts the two options that are this side's business out of `options.options`, where they may stand too. */
+function withLifted(options) {
+  if (!isRecord(options) || !isRecord(options.options)) return options
+  const { provider, signal, ...nested } = options.options
+  const { provider: ownProvider = provider, signal: ownSignal = signal } = options
+  return { ...options, provider: ownProvider, signal: ownSignal, options: nested }
 }
 
 /** `sandbox.{ create, getById, list, destroy }` of a provider, or of whatever a `Compute` is configured with. */
@@ -242,9 +321,10 @@ class SandboxManager {
   }
 
   async create(options) {
-    if (!isRecord(options) || options.provider === undefined) return this.#from(await create(this.#of, options))
-    const { provider } = options
-    return this.#from(await create(this.#of, { ...options, provider: handleOf(provider) }), provider)
+    const given = withLifted(options)
+    if (!isRecord(given) || given.provider === undefined) return this.#from(await create(this.#of, given))
+    const { provider } = given
+    return this.#from(await create(this.#of, { ...given, provider: handleOf(provider) }), provider)
   }
 
   async getById(first, second) {
@@ -264,16 +344,18 @@ class SandboxManager {
 
   /** Notes where a sandbox came from. */
   #from(sandbox, provider) {
-    const known = isRecord(provider) ? provider : this.#providers().find(({ name }) => name === sandbox?.provider)
+    const known = isRecord(provider)
+      ? provider
+      : this.#providers().find(({ name }) => name === sandbox?.provider)
     if (sandbox && known) origins.set(sandbox, known)
     return sandbox
   }
 }
 
-const create = asynchronous(native.create)
-const getById = asynchronous(native.getById)
-const list = asynchronous(native.list)
-const destroy = asynchronous(native.destroy)
+const create = asynchronous(native.create, 'create')
+const getById = asynchronous(native.getById, 'getById')
+const list = asynchronous(native.list, 'list')
+const destroy = asynchronous(native.destroy, 'destroy')
 const configure = synchronous(native.configure)
 
 class Compute {

@@ -230,7 +230,8 @@ impl Collector {
     async fn tell(&mut self, stream: usize, text: String) -> Result<()> {
         match &mut self.listener {
             Some(listener) if !text.is_empty() => {
-                let told = if stream == 0 { listener.stdout(text).await } else { listener.stderr(text).await };
+                let told =
+                    if stream == 0 { listener.stdout(text).await } else { listener.stderr(text).await };
                 if told.is_err() {
                     self.listener = None;
                 }

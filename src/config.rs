@@ -1,4 +1,5 @@
 //! Everything that is read from the environment, in one place.
+#![expect(clippy::disallowed_methods, reason = "this is the place")]
 
 use std::env;
 use std::path::PathBuf;
@@ -19,6 +20,12 @@ pub fn log_filter() -> Option<String> {
 /// `PATH`: where this machine's interpreters are looked for.
 pub fn search_path() -> Vec<PathBuf> {
     env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
+}
+
+/// `DOCKER_HOST`, where it names a socket of this machine: where Docker's engine is looked for.
+pub fn docker_socket() -> PathBuf {
+    let host = text("DOCKER_HOST").unwrap_or_default();
+    PathBuf::from(host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock"))
 }
 
 /// The program of this process: Node's own, when loaded by Node.

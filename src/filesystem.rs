@@ -123,7 +123,11 @@ fn check(path: &str) -> Result<()> {
         return Err(Error::invalid("`path` contains a NUL character"));
     }
     if path.len() >= PATH_MAX {
-        return Err(Error::invalid(format!("`path` is too long: {} bytes, {} at most", path.len(), PATH_MAX - 1)));
+        return Err(Error::invalid(format!(
+            "`path` is too long: {} bytes, {} at most",
+            path.len(),
+            PATH_MAX - 1
+        )));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! * [`sandbox`], [`command`], [`code`], [`filesystem`] – what users hold and do.
 //! * [`provider`] – the contract with the places that make sandboxes.
 //! * [`providers`] – those places, side by side.
+//! * `transport` – HTTP, for the providers that are servers.
 //! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log.
 //! * `node` – all that knows JavaScript; compiled with the feature `napi`.
 //!
@@ -23,3 +24,4 @@ pub mod provider;
 pub mod providers;
 pub mod sandbox;
 pub mod telemetry;
+mod transport;

@@ -145,7 +145,13 @@ impl Sandbox {
         match &result {
             Ok(_) => tracing::debug!(operation = name, sandbox = self.id(), ?duration, "done"),
             Err(error) => {
-                tracing::debug!(operation = name, sandbox = self.id(), ?duration, code = error.code(), "failed");
+                tracing::debug!(
+                    operation = name,
+                    sandbox = self.id(),
+                    ?duration,
+                    code = error.code(),
+                    "failed"
+                );
             }
         }
         result.map_err(|error| error.within(name, Some(self.provider.name()), Some(self.id())))
@@ -171,8 +177,10 @@ fn interpreter(
         argv.push(if language == Language::Python { "-c" } else { "-e" }.to_owned());
         argv.push(source.to_owned());
     } else if stdin {
-        return Err(Error::invalid(format!("`stdin` cannot be combined with code of {MAX_ARGUMENT} bytes or more"))
-            .with_hint("write the code to a file and run that with runCommand"));
+        return Err(Error::invalid(format!(
+            "`stdin` cannot be combined with code of {MAX_ARGUMENT} bytes or more"
+        ))
+        .with_hint("write the code to a file and run that with runCommand"));
     } else {
         argv.push("-".to_owned());
         let bytes = bytes::Bytes::copy_from_slice(source.as_bytes());
@@ -217,7 +225,8 @@ fn check(command: &Command) -> Result<()> {
                 return Err(Error::invalid("`command` is empty"));
             }
             for (number, argument) in argv.iter().enumerate() {
-                let name = if number == 0 { "`command`".to_owned() } else { format!("`args[{}]`", number - 1) };
+                let name =
+                    if number == 0 { "`command`".to_owned() } else { format!("`args[{}]`", number - 1) };
                 if argument.contains('\0') {
                     return Err(nul(name));
                 }
@@ -256,7 +265,10 @@ fn check(command: &Command) -> Result<()> {
 pub(crate) fn check_env(env: &BTreeMap<String, String>) -> Result<()> {
     for (name, value) in env {
         if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(Error::invalid(format!("`env` has an impossible name: `{}`", name.replace('\0', "\\0"))));
+            return Err(Error::invalid(format!(
+                "`env` has an impossible name: `{}`",
+                name.replace('\0', "\\0")
+            )));
         }
         if value.contains('\0') {
             return Err(Error::invalid(format!("`env.{name}` contains a NUL character")));

@@ -76,13 +76,17 @@ fn settle() -> Result<OwnedFd> {
     unsafe {
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
         libc::setsid();
+        libc::prctl(libc::PR_SET_NAME, c"computesdk".as_ptr());
         libc::umask(0o022);
         let mut mask = std::mem::zeroed();
         libc::sigemptyset(&raw mut mask);
         libc::sigaddset(&raw mut mask, libc::SIGCHLD);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
-        // A parent that ignores SIGCHLD hands that down, and then there is nobody to wait for.
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        // What a parent ignores is handed down: of SIGCHLD, there would be nobody to wait for, and the
+        // commands expect to be reached by the others.
+        for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         let fd = checked(libc::signalfd(-1, &raw const mask, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))
             .step("watch for ended processes")?;
         Ok(<OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32))
@@ -108,10 +112,7 @@ impl Broker {
     fn serve(&mut self, ends: &OwnedFd) {
         let mut buffer = vec![0; DATAGRAM + 1];
         loop {
-            let mut polled = [
-                PollFd::new(&self.control, PollFlags::IN),
-                PollFd::new(ends, PollFlags::IN),
-            ];
+            let mut polled = [PollFd::new(&self.control, PollFlags::IN), PollFd::new(ends, PollFlags::IN)];
             match rustix::event::poll(&mut polled, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => return,
@@ -155,17 +156,13 @@ impl Broker {
 
     fn create(&mut self, id: u32, plan: &Plan, link: OwnedFd) -> Result<BrokerReply> {
         let identity = self.identities.take()?;
-        let (gate, child_gate) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .step("make a socket")?;
+        let (gate, child_gate) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .step("make a socket")?;
         let limits = self.cgroups.as_mut().and_then(|cgroups| cgroups.make(id, plan));
 
         let pid = match sandbox::clone().step("create namespaces") {
-            Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits.is_some(), child_gate, link),
+            Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits, child_gate, link),
             Ok(pid) => pid,
             Err(failure) => {
                 if let (Some(cgroups), Some(limits)) = (&mut self.cgroups, limits) {
@@ -176,28 +173,10 @@ impl Broker {
             }
         };
         drop((child_gate, link));
-        let ready = self.admit(pid, plan, &identity, limits.as_ref(), &gate);
-        self.living.insert(pid, Living { id, identity, cgroup: limits });
+        let ready = admit(pid, plan, &identity, &gate);
+        let cgroup = limits.map(Cgroup::shut);
+        self.living.insert(pid, Living { id, identity, cgroup });
         ready.map(|()| BrokerReply::Created { id }).inspect_err(|_| kill(pid))
-    }
-
-    /// Does for the clone what only its parent may, then opens the gate.
-    fn admit(
-        &self,
-        pid: i32,
-        plan: &Plan,
-        identity: &Identity,
-        limits: Option<&Cgroup>,
-        gate: &OwnedFd,
-    ) -> Result<()> {
-        identity.apply(pid)?;
-        if let Some(limits) = limits {
-            limits.attach(pid)?;
-        }
-        let host = host::open(plan, identity, pid)?;
-        let forms: Vec<u8> = host.iter().map(|(form, _)| form.to_byte()).collect();
-        let trees: Vec<BorrowedFd<'_>> = host.iter().map(|(_, tree)| tree.as_fd()).collect();
-        channel::send(gate, &forms, &trees).step("open the gate")
     }
 
     /// Waits for an ended process; false if there is none.
@@ -222,4 +201,13 @@ impl Broker {
         // If the core is gone, the next poll says so.
         let _ = channel::send(&self.control, &encode(reply), &[]);
     }
+}
+
+/// Does for the clone what only its parent may, then opens the gate.
+fn admit(pid: i32, plan: &Plan, identity: &Identity, gate: &OwnedFd) -> Result<()> {
+    identity.apply(pid)?;
+    let host = host::open(plan, identity, pid)?;
+    let forms: Vec<u8> = host.iter().map(|(form, _)| form.to_byte()).collect();
+    let trees: Vec<BorrowedFd<'_>> = host.iter().map(|(_, tree)| tree.as_fd()).collect();
+    channel::send(gate, &forms, &trees).step("open the gate")
 }

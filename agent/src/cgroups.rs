@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use computesdk_agent::protocol::Plan;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -17,6 +18,8 @@ use crate::step::{Result, Step};
 
 /// The directory of one broker is this, its process id and the time it started.
 const PREFIX: &str = "computesdk-";
+/// How often it is looked for groups that nobody uses any more.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const CPU_PERIOD_US: u64 = 100_000;
 
 /// Where the groups of this broker's sandboxes are made.
@@ -25,6 +28,8 @@ pub struct Cgroups {
     name: String,
     /// Groups whose last process had not quite left when they were to be removed.
     lingering: Vec<Cgroup>,
+    /// When it was last looked for what brokers that were killed have left.
+    looked: Instant,
 }
 
 /// One hierarchy: a controller of version 1, or version 2 with all of them.
@@ -45,7 +50,8 @@ enum Version {
 /// The group of one sandbox, in each tree.
 pub struct Cgroup {
     name: String,
-    groups: Vec<OwnedFd>,
+    /// What a process writes to, open, to enter.
+    doors: Vec<OwnedFd>,
 }
 
 impl Cgroups {
@@ -55,32 +61,50 @@ impl Cgroups {
         let pid = std::process::id();
         let name = format!("{PREFIX}{pid}-{}", started(pid)?);
         let trees = version1(&name).or_else(|| version2(&name))?;
-        let found = Self { trees, name, lingering: Vec::new() };
-        found.trees.iter().for_each(|tree| remove_stale(&tree.parent));
+        let mut found = Self { trees, name, lingering: Vec::new(), looked: Instant::now() };
+        found.remove_stale();
         Some(found)
     }
 
     /// Makes the group of a sandbox with its limits; `None` if the kernel refuses.
     pub fn make(&mut self, id: u32, plan: &Plan) -> Option<Cgroup> {
         self.sweep();
-        let name = id.to_string();
-        let mut groups = Vec::with_capacity(self.trees.len());
-        for tree in &self.trees {
-            let group = make_group(&tree.own, &name);
-            let limited = group.as_ref().is_some_and(|group| tree.version.limit(group, plan).is_ok());
-            groups.extend(group);
-            if !limited {
-                self.drop(Cgroup { name, groups });
-                return None;
-            }
+        // One that was killed a moment ago, and its sandboxes, may still have been ending.
+        if self.looked.elapsed() > LOOK_AGAIN {
+            self.remove_stale();
         }
-        Some(Cgroup { name, groups })
+        let name = id.to_string();
+        let mut doors = Vec::with_capacity(self.trees.len());
+        for tree in &self.trees {
+            let door = make_group(&tree.own, &name).and_then(|group| {
+                tree.version.limit(&group, plan).ok()?;
+                rustix::fs::openat(
+                    &group,
+                    tree.version.door(),
+                    OFlags::WRONLY | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )
+                .ok()
+            });
+            let Some(door) = door else {
+                self.drop(Cgroup { name, doors });
+                return None;
+            };
+            doors.push(door);
+        }
+        Some(Cgroup { name, doors })
     }
 
     /// Removes the group of a sandbox whose last process has ended.
     pub fn drop(&mut self, cgroup: Cgroup) {
         self.lingering.push(cgroup);
         self.sweep();
+    }
+
+    /// Removes what brokers that were killed have left.
+    fn remove_stale(&mut self) {
+        self.trees.iter().for_each(|tree| remove_stale(&tree.parent));
+        self.looked = Instant::now();
     }
 
     fn sweep(&mut self) {
@@ -100,15 +124,29 @@ impl Cgroups {
 }
 
 impl Cgroup {
-    /// Puts a process into the group.
-    pub fn attach(&self, pid: i32) -> Result<()> {
-        self.groups.iter().try_for_each(|group| {
-            write(group, "cgroup.procs", &pid.to_string()).step("enter the cgroup")
-        })
+    /// The group without its doors: everybody who was to enter has.
+    pub fn shut(self) -> Self {
+        Self { doors: Vec::new(), ..self }
+    }
+
+    /// Puts this process into the group. The right to do so was the broker's, when it opened the doors.
+    pub fn enter(&self) -> Result<()> {
+        self.doors
+            .iter()
+            .try_for_each(|door| rustix::io::write(door, b"0").step("enter the cgroup").map(drop))
     }
 }
 
 impl Version {
+    /// The file to enter by. A thread of version 1 that moves itself takes no lock of the whole system,
+    /// which would wait for an RCU grace period: up to 15 ms on an idle machine.
+    fn door(self) -> &'static str {
+        match self {
+            Self::Memory1 | Self::Pids1 | Self::Cpu1 => "tasks",
+            Self::Two => "cgroup.procs",
+        }
+    }
+
     fn limit(self, group: &OwnedFd, plan: &Plan) -> rustix::io::Result<()> {
         let quota = u64::from(plan.cpus) * CPU_PERIOD_US / 1000;
         match self {
@@ -200,7 +238,8 @@ fn remove_stale(parent: &OwnedFd) {
         if pid.parse().ok().and_then(started).is_some_and(|alive| alive.to_string() == start) {
             continue;
         }
-        if let Ok(stale) = rustix::fs::openat(parent, &name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        if let Ok(stale) =
+            rustix::fs::openat(parent, &name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             && let Ok(groups) = rustix::fs::Dir::read_from(&stale)
         {
             for group in groups.flatten() {
@@ -214,7 +253,10 @@ fn remove_stale(parent: &OwnedFd) {
 /// When a process started, in clock ticks since boot: field 22 of `proc_pid_stat(5)`.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    // One that only waits to be reaped is no more.
+    let lives = !matches!(fields.next()?, "Z" | "X");
+    lives.then(|| fields.nth(18)?.parse().ok())?
 }
 
 fn open(path: &str) -> Option<OwnedFd> {

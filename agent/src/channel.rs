@@ -69,12 +69,8 @@ impl Received {
 pub fn receive(socket: impl AsFd, buffer: &mut [u8], large: bool) -> Result<Option<Received>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::net::recvmsg(
-        socket,
-        &mut [IoSliceMut::new(buffer)],
-        &mut beside,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
+    let received =
+        rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
     let mut descriptors = Vec::new();
     for message in beside.drain() {
         if let RecvAncillaryMessage::ScmRights(fds) = message {
@@ -97,10 +93,7 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8], large: bool) -> Result<Opti
 
 /// A memfd with these bytes, which nobody can change any more.
 pub fn sealed(bytes: &[u8]) -> Result<OwnedFd> {
-    let memfd = rustix::fs::memfd_create(
-        c"computesdk",
-        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-    )?;
+    let memfd = rustix::fs::memfd_create(c"computesdk", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = rustix::io::write(&memfd, rest)?;

@@ -101,7 +101,7 @@ fn entry(stat: &Stat, name: Blob, link: Option<Blob>) -> Entry {
         name,
         directory,
         size: if directory { 0 } else { stat.st_size as u64 },
-        modified: stat.st_mtime as i64 * 1000 + stat.st_mtime_nsec as i64 / 1_000_000,
+        modified: stat.st_mtime * 1000 + i64::try_from(stat.st_mtime_nsec / 1_000_000).unwrap_or(0),
         link,
     }
 }
@@ -168,7 +168,8 @@ pub fn replace(id: u32, name: &str) -> Result<(Replacement, OwnedFd)> {
     let old = match rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => {
             regular(&stat)?;
-            rustix::fs::accessat(&directory, &name, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS).map_err(path)?;
+            rustix::fs::accessat(&directory, &name, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS)
+                .map_err(path)?;
             Some(stat)
         }
         Err(Errno::NOENT) => None,
@@ -183,7 +184,8 @@ pub fn replace(id: u32, name: &str) -> Result<(Replacement, OwnedFd)> {
             Ok((Replacement { directory, name, temporary: Some(temporary) }, file))
         }
         Err(Errno::ACCESS | Errno::PERM) if old.is_some() => {
-            let file = rustix::fs::openat(&directory, &name, flags | OFlags::TRUNC, Mode::empty()).map_err(path)?;
+            let file =
+                rustix::fs::openat(&directory, &name, flags | OFlags::TRUNC, Mode::empty()).map_err(path)?;
             Ok((Replacement { directory, name, temporary: None }, file))
         }
         Err(errno) => Err(path(errno)),

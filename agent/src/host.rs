@@ -50,6 +50,7 @@ fn open_one(bind: &Bind, namespace: Option<&File>) -> Result<(Form, OwnedFd)> {
     {
         // A file system that cannot map owners, such as an overlay, keeps them: they are unknown inside.
         if let Some(namespace) = namespace
+            && overlay_takes_mapped()
             && restrict(&tree, Some(namespace)).is_ok()
         {
             return Ok((Form::Mapped, tree));
@@ -62,6 +63,14 @@ fn open_one(bind: &Bind, namespace: Option<&File>) -> Result<(Form, OwnedFd)> {
     let tree = tree(&bind.source, OpenTreeFlags::AT_RECURSIVE).step(step())?;
     restrict(&tree, None).step(step())?;
     Ok((Form::Fixed, tree))
+}
+
+/// Whether an overlay may stand above a directory with mapped owners: from Linux 5.19 on.
+fn overlay_takes_mapped() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(5), Some(19))
 }
 
 fn tree(path: &str, flags: OpenTreeFlags) -> rustix::io::Result<OwnedFd> {

@@ -54,8 +54,6 @@ impl Identities {
         })
     }
 
-    /// Whether sandboxes get ids that no process of the host has.
-
     /// The ids for one more sandbox.
     pub fn take(&mut self) -> Result<Identity> {
         match self {
@@ -85,13 +83,9 @@ fn reserve_block() -> Result<(u32, OwnedFd)> {
     let start = rustix::process::getpid().as_raw_nonzero().get() as u32;
     for n in 0..BLOCKS {
         let number = (start + n) % BLOCKS;
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .step("make a socket")?;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+                .step("make a socket")?;
         let name = format!("computesdk-ids-{number}");
         let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).step("name a socket")?;
         match rustix::net::bind(&socket, &address) {

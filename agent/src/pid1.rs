@@ -87,12 +87,15 @@ impl Pid1 {
                 return;
             }
             Request::MakeDirectory { id, path } => (id, done(id, files::make_directory(&path))),
-            Request::Stat { id, path } => (id, files::stat(&path).map(|entry| (Reply::Found { id, entry }, vec![]))),
+            Request::Stat { id, path } => {
+                (id, files::stat(&path).map(|entry| (Reply::Found { id, entry }, vec![])))
+            }
             Request::List { id, path } => (id, self.list(id, &path)),
             Request::Remove { id, path } => (id, self.remove(id, &path)),
         };
-        let (reply, descriptors) =
-            answer.unwrap_or_else(|(trouble, errno)| (Reply::Failed { id, trouble, errno: errno.raw_os_error() }, vec![]));
+        let (reply, descriptors) = answer.unwrap_or_else(|(trouble, errno)| {
+            (Reply::Failed { id, trouble, errno: errno.raw_os_error() }, vec![])
+        });
         self.reply(&reply, &descriptors);
     }
 

@@ -60,7 +60,8 @@ pub fn raise_capabilities() -> Result<()> {
     let mut header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     // SAFETY: header and sets are what capget and capset of this version take.
     unsafe {
-        checked(libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr())).step("read capabilities")?;
+        checked(libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()))
+            .step("read capabilities")?;
         for set in &mut sets {
             set.effective = set.permitted;
         }
@@ -165,7 +166,8 @@ fn landlock_version() -> i32 {
     const VERSION: libc::c_uint = 1;
     // SAFETY: with this flag the call reads no memory (landlock_create_ruleset(2)).
     unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0_usize, VERSION) as i32
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0_usize, VERSION)
+            as i32
     }
 }
 

@@ -12,6 +12,7 @@ use computesdk_agent::channel;
 use computesdk_agent::protocol::{Bind, Plan, Reply, encode};
 use rustix::mount::{MountFlags, UnmountFlags};
 
+use crate::cgroups::Cgroup;
 use crate::host::Form;
 use crate::identity::{Identity, become_user};
 use crate::mounts::{self, READ_ONLY};
@@ -30,8 +31,16 @@ pub struct Ground {
 
 /// Parts of /proc that tell about the host, after Docker's list.
 const COVERED_FILES: [&str; 10] = [
-    "/proc/kcore", "/proc/keys", "/proc/kallsyms", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug",
-    "/proc/slabinfo", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kallsyms",
+    "/proc/kmsg",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/slabinfo",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/vmallocinfo",
 ];
 const COVERED_DIRECTORIES: [&str; 4] = ["/proc/acpi", "/proc/asound", "/proc/dynamic_debug", "/proc/scsi"];
 /// Parts of /proc that would change the host if anybody could write them.
@@ -39,9 +48,21 @@ const FIXED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/p
 
 /// The directories of the root, beside those of the host. `true` is for everybody, as /tmp is.
 const DIRECTORIES: [(&str, bool); 15] = [
-    ("dev", false), ("etc", false), ("home", false), ("home/user", false), ("media", false), ("mnt", false),
-    ("opt", false), ("proc", false), ("run", false), ("srv", false), ("sys", false), ("tmp", true),
-    ("var", false), ("var/tmp", true), ("workspace", false),
+    ("dev", false),
+    ("etc", false),
+    ("home", false),
+    ("home/user", false),
+    ("media", false),
+    ("mnt", false),
+    ("opt", false),
+    ("proc", false),
+    ("run", false),
+    ("srv", false),
+    ("sys", false),
+    ("tmp", true),
+    ("var", false),
+    ("var/tmp", true),
+    ("workspace", false),
 ];
 
 /// Where programs of our own go if not to /usr/local/bin.
@@ -50,13 +71,10 @@ const SPARE_BIN: &str = "/opt/bin";
 impl Ground {
     /// Looks at /proc and compiles the filter.
     pub fn lay() -> Result<Self> {
-        let there = |paths: &[&'static str]| {
-            paths.iter().copied().filter(|path| Path::new(path).exists()).collect()
-        };
+        let there =
+            |paths: &[&'static str]| paths.iter().copied().filter(|path| Path::new(path).exists()).collect();
         Ok(Self {
-            filter: Filter::build()
-                .map_err(std::io::Error::other)
-                .step("compile the system call filter")?,
+            filter: Filter::build().map_err(std::io::Error::other).step("compile the system call filter")?,
             covered_files: there(&COVERED_FILES),
             covered_directories: there(&COVERED_DIRECTORIES),
             fixed: there(&FIXED),
@@ -77,7 +95,8 @@ pub fn clone() -> std::io::Result<i32> {
         | libc::CLONE_NEWUTS
         | libc::SIGCHLD;
     // SAFETY: without CLONE_VM and a stack this is a fork, and the process has one thread.
-    checked(unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_ulong, 0, 0, 0, 0) }).map(|pid| pid as i32)
+    checked(unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_ulong, 0, 0, 0, 0) })
+        .map(|pid| pid as i32)
 }
 
 /// Turns the clone into the sandbox's process 1 and runs it to its end.
@@ -85,11 +104,11 @@ pub fn become_pid1(
     plan: &Plan,
     ground: &Ground,
     identity: &Identity,
-    limited: bool,
+    limits: Option<Cgroup>,
     gate: OwnedFd,
     link: OwnedFd,
 ) -> ! {
-    let code = match isolate(plan, ground, identity, limited, gate, &link) {
+    let code = match isolate(plan, ground, identity, limits, gate, &link) {
         Ok(ready) => {
             let sent = channel::send(&link, &encode(&ready), &[]);
             if sent.is_ok() { crate::pid1::run(link, plan) } else { 1 }
@@ -107,10 +126,12 @@ fn isolate(
     plan: &Plan,
     ground: &Ground,
     identity: &Identity,
-    limited: bool,
+    limits: Option<Cgroup>,
     gate: OwnedFd,
     link: &OwnedFd,
 ) -> Result<Reply> {
+    let limited = limits.is_some();
+    limits.map_or(Ok(()), |limits| limits.enter())?;
     privileges::close_all_but([&gate, link])?;
     let host = wait_at(gate)?;
     become_user(identity.ranged())?;
@@ -238,7 +259,8 @@ fn layer(name: &str, lower: &str, target: &str) -> Result<()> {
     for path in [&upper, &work] {
         fs::create_dir_all(path).step("make directories")?;
     }
-    mounts::overlay(lower, &upper, &work, target).step(format!("mount an overlay on {}", &target[inside("").len()..]))
+    mounts::overlay(lower, &upper, &work, target)
+        .step(format!("mount an overlay on {}", &target[inside("").len()..]))
 }
 
 fn make_parents(path: &str) -> std::io::Result<()> {

@@ -17,8 +17,8 @@ use libc::{BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
 use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS};
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
 use seccompiler::{
-    BackendError, BpfProgram, BpfProgramRef, SeccompAction, SeccompCmpArgLen, SeccompCmpOp,
-    SeccompCondition, SeccompFilter, SeccompRule, TargetArch, sock_filter,
+    BackendError, BpfProgram, BpfProgramRef, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, sock_filter,
 };
 
 /// The two compiled programs: built once, installed in each sandbox.
@@ -35,10 +35,7 @@ impl Filter {
     ///
     /// Only if the tables outgrow what a program can hold.
     pub fn build() -> Result<Self, BackendError> {
-        Ok(Self {
-            numbers: by_number()?,
-            arguments: by_arguments()?,
-        })
+        Ok(Self { numbers: by_number()?, arguments: by_arguments()? })
     }
 
     /// Puts the filter on the calling thread and on all that it will start, for good.
@@ -206,12 +203,7 @@ const VERDICTS: [(&[i64], u32); 7] = [
 const NAMESPACES: u64 = 0x7E02_0000;
 
 /// What a socket may be of; every other family is a driver that few audit and nobody here needs.
-const FAMILIES: [libc::c_int; 4] = [
-    libc::AF_UNIX,
-    libc::AF_INET,
-    libc::AF_INET6,
-    libc::AF_NETLINK,
-];
+const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
 /// `TIOCSTI` types into the terminal and `TIOCLINUX` pastes into it; `TIOCSETD` puts any line
 /// discipline the kernel has on a pty, loading its module, and those drivers have given away root.
@@ -265,19 +257,13 @@ fn search(starts: &[(u32, u32)], program: &mut BpfProgram) -> Result<(), Backend
     program.push(instruction(BPF_JMP | BPF_JGE | BPF_K, high[0].0, 0));
     search(low, program)?;
     let distance = program.len() - branch - 1;
-    program[branch].jt =
-        u8::try_from(distance).map_err(|_| BackendError::FilterTooLarge(distance))?;
+    program[branch].jt = u8::try_from(distance).map_err(|_| BackendError::FilterTooLarge(distance))?;
     search(high, program)
 }
 
 /// An instruction; a jump that is taken leaves out the next `jt`, one that is not, none.
 fn instruction(code: u32, k: u32, jt: u8) -> sock_filter {
-    sock_filter {
-        code: code as u16,
-        jt,
-        jf: 0,
-        k,
-    }
+    sock_filter { code: code as u16, jt, jf: 0, k }
 }
 
 /// Compiles the rules about arguments; the calls are all in [`ALLOWED`], a rule that fits refuses.
@@ -292,10 +278,7 @@ fn by_arguments() -> Result<BpfProgram, BackendError> {
         .filter(|&flag| flag != 0)
         .map(|flag| all([low(0, MaskedEq(flag), flag)]))
         .collect::<Result<_, _>>()?;
-    let ioctls = IOCTLS
-        .map(|request| all([low(1, Eq, request)]))
-        .into_iter()
-        .collect::<Result<_, _>>()?;
+    let ioctls = IOCTLS.map(|request| all([low(1, Eq, request)])).into_iter().collect::<Result<_, _>>()?;
     let personality = all(PERSONALITIES.map(|persona| low(0, Ne, persona)))?;
     let rules = BTreeMap::from([
         (libc::SYS_ioctl, ioctls),
@@ -329,19 +312,9 @@ fn install(program: BpfProgramRef) -> io::Result<()> {
     };
     // SAFETY: `program` points to `len` instructions that outlive the call, laid out as libc's
     // `sock_filter` (both are C's); the kernel copies them and writes nothing.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            0,
-            &raw const program,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]
@@ -419,9 +392,7 @@ mod tests {
 
     /// Asserts that all of the calls are `EPERM`, or that none is, with and without garbage.
     fn assert_refused(refused: bool, calls: &[Call]) {
-        let dirty = calls
-            .iter()
-            .map(|&[number, a, b, c]| [number, a ^ GARBAGE, b ^ GARBAGE, c ^ GARBAGE]);
+        let dirty = calls.iter().map(|&[number, a, b, c]| [number, a ^ GARBAGE, b ^ GARBAGE, c ^ GARBAGE]);
         let calls: Vec<_> = calls.iter().copied().chain(dirty).collect();
         for (call, errno) in calls.iter().zip(errnos_over(&[], &calls)) {
             assert_eq!(errno == libc::EPERM, refused, "{call:x?} gave {errno}");
@@ -445,17 +416,10 @@ mod tests {
     #[test]
     fn the_search_finds_the_verdict_of_every_listed_call() {
         let program = by_number().unwrap();
-        for (number, verdict) in VERDICTS
-            .iter()
-            .flat_map(|(n, v)| n.iter().map(move |n| (n, v)))
-        {
+        for (number, verdict) in VERDICTS.iter().flat_map(|(n, v)| n.iter().map(move |n| (n, v))) {
             let mut at = &program[4..];
             while at[0].code != BPF_RET as u16 {
-                let skipped = if *number as u32 >= at[0].k {
-                    at[0].jt
-                } else {
-                    0
-                };
+                let skipped = if *number as u32 >= at[0].k { at[0].jt } else { 0 };
                 at = &at[1 + usize::from(skipped)..];
             }
             assert_eq!(at[0].k, *verdict, "{number}");

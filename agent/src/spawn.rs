@@ -14,8 +14,43 @@ use rustix::pipe::{PipeFlags, pipe_with};
 /// A command is marked, so that all that comes of it can be found however it is orphaned or renamed: its
 /// limit of real-time processor time, which means nothing without real-time scheduling, is this many
 /// microseconds and its number. Limits are inherited for ever, can be read by the same user, and never be
-/// raised again.
+/// raised again; a filter keeps them from being lowered ([`KEEP_MARK`]).
 const MARK: libc::rlim_t = 1 << 40;
+
+/// Lets nobody who is marked change a mark, be it to a lower one: `prlimit64(_, RLIMIT_RTTIME, new, _)` with
+/// a `new`, and `setrlimit(RLIMIT_RTTIME, _)`, are refused. Marks are set under process 1's own filter,
+/// which has judged the architecture already, so this is another one, on every command.
+static KEEP_MARK: [libc::sock_filter; 13] = {
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    const MARK: u32 = libc::RLIMIT_RTTIME;
+    const fn bpf(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+        libc::sock_filter { code: code as u16, jt, jf, k }
+    }
+    // The offsets are those of the kernel's `struct seccomp_data`; a jump counts the instructions to skip.
+    [
+        bpf(LOAD, 0, 0, 0), // the call
+        bpf(EQUAL, libc::SYS_prlimit64 as u32, 0, 6),
+        bpf(LOAD, 24, 0, 0), // its second argument
+        bpf(EQUAL, MARK, 0, 8),
+        bpf(LOAD, 32, 0, 0), // its third, one half
+        bpf(EQUAL, 0, 0, 5),
+        bpf(LOAD, 36, 0, 0), // and the other
+        bpf(EQUAL, 0, 4, 3),
+        bpf(EQUAL, SETRLIMIT, 0, 3),
+        bpf(LOAD, 16, 0, 0), // its first argument
+        bpf(EQUAL, MARK, 0, 1),
+        bpf(RETURN, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0, 0),
+        bpf(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ]
+};
+
+#[cfg(target_arch = "x86_64")]
+const SETRLIMIT: u32 = libc::SYS_setrlimit as u32;
+/// libc has no name for it here.
+#[cfg(target_arch = "aarch64")]
+const SETRLIMIT: u32 = 164;
 
 /// How readily the kernel kills a command, rather than process 1, when memory runs out.
 const OOM_SCORE: &[u8] = b"500";
@@ -70,8 +105,12 @@ impl Spawner {
             let (read, write) = pipe(true).map_err(program)?;
             (Some(write), read)
         } else {
-            nothing = rustix::fs::open(c"/dev/null", rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
-                .map_err(program)?;
+            nothing = rustix::fs::open(
+                c"/dev/null",
+                rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+                rustix::fs::Mode::empty(),
+            )
+            .map_err(program)?;
             (None, nothing)
         };
         let (out, theirs_out) = pipe(false).map_err(program)?;
@@ -140,6 +179,12 @@ extern "C" fn child(prepared: *mut libc::c_void) -> libc::c_int {
         libc::syscall(libc::SYS_close_range, first_closed, libc::c_uint::MAX, 0);
         let limit = libc::rlimit { rlim_cur: prepared.mark, rlim_max: prepared.mark };
         libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit);
+        let filter = libc::sock_fprog { len: KEEP_MARK.len() as u16, filter: KEEP_MARK.as_ptr().cast_mut() };
+        if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) != 0 {
+            // What could take its mark off is not started.
+            *prepared.failure.get() = Some((Trouble::Program, *libc::__errno_location()));
+            libc::_exit(127)
+        }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
@@ -176,7 +221,9 @@ fn candidates(command: &Command) -> Result<Vec<CString>, Errno> {
         vec![name.clone()]
     } else {
         let path = command.env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
-        path.split(':').map(|directory| format!("{}/{name}", if directory.is_empty() { "." } else { directory })).collect()
+        path.split(':')
+            .map(|directory| format!("{}/{name}", if directory.is_empty() { "." } else { directory }))
+            .collect()
     };
     paths.into_iter().map(|path| CString::new(path).map_err(|_| Errno::INVAL)).collect()
 }
@@ -206,7 +253,8 @@ pub fn kill_tree(id: u32) {
     let mark = MARK + libc::rlim_t::from(id);
     let mut killed = HashSet::new();
     loop {
-        let found: Vec<i32> = processes().filter(|pid| !killed.contains(pid) && mark_of(*pid) == Some(mark)).collect();
+        let found: Vec<i32> =
+            processes().filter(|pid| !killed.contains(pid) && mark_of(*pid) == Some(mark)).collect();
         if found.is_empty() {
             return;
         }
@@ -231,7 +279,8 @@ fn mark_of(pid: i32) -> Option<libc::rlim_t> {
     // SAFETY: a plain system call with a valid out pointer.
     unsafe {
         let mut limit: libc::rlimit = std::mem::zeroed();
-        (libc::prlimit(pid, libc::RLIMIT_RTTIME, std::ptr::null(), &raw mut limit) == 0).then_some(limit.rlim_max)
+        (libc::prlimit(pid, libc::RLIMIT_RTTIME, std::ptr::null(), &raw mut limit) == 0)
+            .then_some(limit.rlim_max)
     }
 }
 

@@ -26,20 +26,39 @@ pub const BOX: &str = "/sys/box";
 
 /// What a sandbox gets of the host's /etc. Never accounts, keys, or configuration that may hold either.
 const FROM_HOST: [&str; 21] = [
-    "alternatives", "crypto-policies", "debian_version", "fonts", "inputrc", "ld.so.cache", "ld.so.conf",
-    "ld.so.conf.d", "localtime", "lsb-release", "magic", "mime.types", "nsswitch.conf", "os-release",
-    "pki/ca-trust/extracted", "pki/tls/certs", "protocols", "services", "ssl/certs", "ssl/openssl.cnf",
+    "alternatives",
+    "crypto-policies",
+    "debian_version",
+    "fonts",
+    "inputrc",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "lsb-release",
+    "magic",
+    "mime.types",
+    "nsswitch.conf",
+    "os-release",
+    "pki/ca-trust/extracted",
+    "pki/tls/certs",
+    "protocols",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
     "terminfo",
 ];
 
 /// Devices by number: a container's /dev may hold anything under these names.
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
-];
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 const LINKS: [(&str, &str); 5] = [
-    ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
 ];
 
 /// Enters the namespaces of the broker and builds the stage there.
@@ -76,7 +95,10 @@ fn etc() -> std::io::Result<()> {
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
     let machine = format!("{:032x}\n", u128::from_ne_bytes(random));
     for (name, content) in [
-        ("passwd", "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+        (
+            "passwd",
+            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+        ),
         ("group", "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n"),
         ("hosts", "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n"),
         ("hostname", "sandbox\n"),
@@ -129,7 +151,7 @@ fn dev() -> Result<()> {
 
 fn masks() -> std::io::Result<()> {
     fs::write(NO_FILE, "")?;
-    fs::set_permissions(NO_FILE, fs::Permissions::from_mode(0))?;
+    fs::set_permissions(NO_FILE, fs::Permissions::from_mode(0o000))?;
     fs::create_dir(NO_DIRECTORY)?;
-    fs::set_permissions(NO_DIRECTORY, fs::Permissions::from_mode(0))
+    fs::set_permissions(NO_DIRECTORY, fs::Permissions::from_mode(0o000))
 }

@@ -13,10 +13,7 @@ pub trait Step<T> {
 
 impl<T> Step<T> for std::io::Result<T> {
     fn step(self, name: impl Into<String>) -> Result<T> {
-        self.map_err(|error| Failure {
-            step: name.into(),
-            errno: error.raw_os_error().unwrap_or(libc::EIO),
-        })
+        self.map_err(|error| Failure { step: name.into(), errno: error.raw_os_error().unwrap_or(libc::EIO) })
     }
 }
 

@@ -12,11 +12,7 @@ pub(super) struct Token<'a> {
 }
 
 /// Comes only outside of brackets: within them, the end of a line separates nothing in Python.
-pub(super) const LINE_END: Token<'_> = Token {
-    text: "\n",
-    depth: 0,
-    in_function: false,
-};
+pub(super) const LINE_END: Token<'_> = Token { text: "\n", depth: 0, in_function: false };
 
 /// What is open around a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,11 +50,7 @@ pub(super) struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     pub(super) fn new(code: &'a str, language: Language) -> Self {
         let code = code.strip_prefix('\u{feff}').unwrap_or(code);
-        Self {
-            code,
-            is_node: language == Language::Node,
-            ..Self::default()
-        }
+        Self { code, is_node: language == Language::Node, ..Self::default() }
     }
 
     pub(super) fn is_clean(&self) -> bool {
@@ -114,9 +106,7 @@ impl<'a> Lexer<'a> {
                 self.open.pop();
                 return self.scan_template();
             }
-            b'/' if self.is_node && (!self.last_is_operand || self.last == "}") => {
-                self.scan_regex()
-            }
+            b'/' if self.is_node && (!self.last_is_operand || self.last == "}") => self.scan_regex(),
             _ if first == b'#' || is_word_byte(first) => {
                 self.at += 1;
                 self.skip_while(is_word_byte);
@@ -124,9 +114,7 @@ impl<'a> Lexer<'a> {
                 return self.last == "." || !BEFORE_OPERAND.contains(&word);
             }
             _ => {
-                let operator = OPERATORS
-                    .iter()
-                    .find(|long| self.rest().starts_with(long.as_bytes()));
+                let operator = OPERATORS.iter().find(|long| self.rest().starts_with(long.as_bytes()));
                 self.at += operator.map_or(1, |long| long.len());
                 return matches!(&self.code[start..self.at], "]" | "}" | "++" | "--");
             }
@@ -140,13 +128,7 @@ impl<'a> Lexer<'a> {
         // Two in a row are Python's: a triple quote, or parts of one string.
         self.is_broken |= self.is_node && !self.on_new_line && is_string(self.last);
         self.at += quotes.len();
-        self.scan_literal(!is_triple, |rest| {
-            if rest.starts_with(quotes) {
-                quotes.len()
-            } else {
-                0
-            }
-        });
+        self.scan_literal(!is_triple, |rest| if rest.starts_with(quotes) { quotes.len() } else { 0 });
     }
 
     /// Passes a template up to its end or its next `${`.
@@ -196,8 +178,8 @@ impl<'a> Lexer<'a> {
     /// Leaves the arrow functions that end before a token which begins with `first`.
     fn end_arrow_bodies(&mut self, first: u8) {
         let begins_statement = is_word_byte(first) || b"\"'{@#".contains(&first);
-        let ends = b",;)]}".contains(&first)
-            || (self.on_new_line && self.last_is_operand && begins_statement);
+        let ends =
+            b",;)]}".contains(&first) || (self.on_new_line && self.last_is_operand && begins_statement);
         while ends && self.open.last() == Some(&Frame::ArrowBody) {
             self.close_frame();
         }
@@ -258,11 +240,7 @@ impl<'a> Iterator for Lexer<'a> {
         self.last = text;
         self.last_is_operand = is_operand || (text == ")" && !self.last_is_head);
         self.on_new_line = false;
-        Some(Token {
-            text,
-            depth: self.open.len(),
-            in_function: self.functions > 0,
-        })
+        Some(Token { text, depth: self.open.len(), in_function: self.functions > 0 })
     }
 }
 
@@ -277,8 +255,7 @@ const OPERATORS: [&str; 9] = ["===", "!==", "=>", "&&", "||", "?.", ":=", "++", 
 /// `await` is that of `for await (…)`.
 const BEFORE_HEAD: [&str; 7] = ["if", "for", "await", "while", "with", "switch", "catch"];
 const BEFORE_OPERAND: [&str; 13] = [
-    "await", "case", "delete", "do", "else", "in", "new", "of", "return", "throw", "typeof",
-    "void", "yield",
+    "await", "case", "delete", "do", "else", "in", "new", "of", "return", "throw", "typeof", "void", "yield",
 ];
 
 fn is_within_line(byte: u8) -> bool {
@@ -291,10 +268,7 @@ fn is_word_byte(byte: u8) -> bool {
 }
 
 pub(super) fn is_name(token: &str) -> bool {
-    token
-        .bytes()
-        .next()
-        .is_some_and(|first| is_word_byte(first) && !first.is_ascii_digit())
+    token.bytes().next().is_some_and(|first| is_word_byte(first) && !first.is_ascii_digit())
 }
 
 pub(super) fn is_string(token: &str) -> bool {

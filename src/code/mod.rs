@@ -59,19 +59,12 @@ impl fmt::Display for Language {
 /// assert_eq!(version("node"), None);
 /// ```
 pub fn version(name: &str) -> Option<&str> {
-    split_runtime(name)
-        .map(|(_, version)| version)
-        .filter(|version| !version.is_empty())
+    split_runtime(name).map(|(_, version)| version).filter(|version| !version.is_empty())
 }
 
 fn split_runtime(name: &str) -> Option<(Language, &str)> {
-    const FAMILIES: [(&str, Language); 5] = [
-        ("python", Python),
-        ("nodejs", Node),
-        ("node", Node),
-        ("javascript", Node),
-        ("js", Node),
-    ];
+    const FAMILIES: [(&str, Language); 5] =
+        [("python", Python), ("nodejs", Node), ("node", Node), ("javascript", Node), ("js", Node)];
 
     FAMILIES.into_iter().find_map(|(family, language)| {
         let version = name.strip_prefix(family)?;
@@ -115,9 +108,7 @@ pub fn detect(code: &str) -> Language {
 
 fn named_by_hashbang(code: &str) -> Option<Language> {
     let program = code.trim_start().strip_prefix("#!")?.lines().next()?;
-    [Python, Node]
-        .into_iter()
-        .find(|language| program.contains(language.as_str()))
+    [Python, Node].into_iter().find(|language| program.contains(language.as_str()))
 }
 
 /// What the code shows if it is taken for one of the languages.
@@ -207,9 +198,7 @@ fn is_python(recent: [&str; 3]) -> bool {
         ["this" | "window" | "global" | "globalThis", ".", _] => false,
         [_, _, name] => {
             // Only of small letters: `__defineGetter__` and `__NEXT_DATA__` are JavaScript's.
-            let inner = name
-                .strip_prefix("__")
-                .and_then(|name| name.strip_suffix("__"));
+            let inner = name.strip_prefix("__").and_then(|name| name.strip_suffix("__"));
             inner.is_some_and(|inner| {
                 !matches!(inner, "" | "proto") && inner.bytes().all(|b| b.is_ascii_lowercase())
             })
@@ -230,9 +219,8 @@ fn is_javascript(recent: [&str; 3]) -> bool {
 }
 
 /// Words of either language that may stand right behind a variable.
-const OPERATOR_WORDS: [&str; 12] = [
-    "and", "as", "async", "else", "for", "if", "import", "in", "is", "not", "of", "or",
-];
+const OPERATOR_WORDS: [&str; 12] =
+    ["and", "as", "async", "else", "for", "if", "import", "in", "is", "not", "of", "or"];
 
 /// Tells whether Node.js has to run `code` as an ES module rather than as CommonJS.
 ///
@@ -247,21 +235,19 @@ const OPERATOR_WORDS: [&str; 12] = [
 /// ```
 pub fn is_module(code: &str) -> bool {
     let mut recent = [LINE_END; 4];
-    Lexer::new(code, Node)
-        .filter(|token| token.text != LINE_END.text)
-        .any(|token| {
-            recent = [recent[1], recent[2], recent[3], token];
-            let word = recent[2];
-            match recent.map(|token| token.text) {
-                [before, "import", ".", "meta"] => before != ".",
-                [_, "." | "?.", ..] => false,
-                [_, _, "import", next] => word.depth == 0 && !matches!(next, "(" | "."),
-                [_, _, "export", _] => word.depth == 0,
-                // In CommonJS it may be the name of a variable or a property.
-                [_, _, "await", next] => !word.in_function && !AFTER_NAME.contains(&next),
-                _ => false,
-            }
-        })
+    Lexer::new(code, Node).filter(|token| token.text != LINE_END.text).any(|token| {
+        recent = [recent[1], recent[2], recent[3], token];
+        let word = recent[2];
+        match recent.map(|token| token.text) {
+            [before, "import", ".", "meta"] => before != ".",
+            [_, "." | "?.", ..] => false,
+            [_, _, "import", next] => word.depth == 0 && !matches!(next, "(" | "."),
+            [_, _, "export", _] => word.depth == 0,
+            // In CommonJS it may be the name of a variable or a property.
+            [_, _, "await", next] => !word.in_function && !AFTER_NAME.contains(&next),
+            _ => false,
+        }
+    })
 }
 
 const AFTER_NAME: [&str; 11] = ["=", "=>", ".", "?.", "?", ":", ";", ",", ")", "]", "}"];
@@ -301,17 +287,13 @@ fn python_refused(stderr: &str) -> bool {
     const SOURCES: [&str; 3] = ["<string>", "<stdin>", "<fstring>"];
 
     let names_source = |line: &str| {
-        let file = line
-            .strip_prefix("  File \"")
-            .and_then(|line| line.split_once("\", line "));
+        let file = line.strip_prefix("  File \"").and_then(|line| line.split_once("\", line "));
         file.is_some_and(|(file, _)| SOURCES.contains(&file))
     };
     let last = stderr.lines().next_back().unwrap_or_default();
     ERRORS.iter().any(|error| last.starts_with(error))
         && stderr.lines().any(names_source)
-        && !stderr
-            .lines()
-            .any(|line| line == "Traceback (most recent call last):")
+        && !stderr.lines().any(|line| line == "Traceback (most recent call last):")
 }
 
 fn node_refused(stderr: &str) -> Option<bool> {

@@ -44,38 +44,20 @@ const SNIPPETS: &[(&str, Language)] = &[
     // The documents' own.
     ("print(\"Auto-detected as Python\")", Python),
     ("invalid code", Node),
-    (
-        "\nimport pandas as pd\nimport numpy as np\n\ndata = {'A': [1, 2]}\n",
-        Python,
-    ),
-    (
-        "\nimport json\ndata = {\"message\": \"Hello\"}\nprint(json.dumps(data))\n",
-        Python,
-    ),
-    (
-        "\nconst data = { message: \"Hi\" };\nconsole.log(JSON.stringify(data));\n",
-        Node,
-    ),
-    (
-        "# Read data\ndf = pd.read_csv('/data.csv')\nprint(df)\nprint(f\"\\nMean: {m:.4f}\")",
-        Python,
-    ),
+    ("\nimport pandas as pd\nimport numpy as np\n\ndata = {'A': [1, 2]}\n", Python),
+    ("\nimport json\ndata = {\"message\": \"Hello\"}\nprint(json.dumps(data))\n", Python),
+    ("\nconst data = { message: \"Hi\" };\nconsole.log(JSON.stringify(data));\n", Node),
+    ("# Read data\ndf = pd.read_csv('/data.csv')\nprint(df)\nprint(f\"\\nMean: {m:.4f}\")", Python),
     // What a substring test takes for Python.
     ("", Node),
     ("import x from 'y'", Node),
     ("import 'y'", Node),
     ("import { a } from 'b'", Node),
-    (
-        "import {\n  print,\n  raise\n} from './log.js'\nprint('x')",
-        Node,
-    ),
+    ("import {\n  print,\n  raise\n} from './log.js'\nprint('x')", Node),
     ("import * as x from 'y'", Node),
     ("import React, { useState } from 'react'", Node),
     ("import print from './print.js'\nprint('x')", Node),
-    (
-        "import data from './data.json' with { type: 'json' };",
-        Node,
-    ),
+    ("import data from './data.json' with { type: 'json' };", Node),
     ("import.meta.url", Node),
     ("import('fs').then(fs => fs.readdirSync('.'))", Node),
     ("export { a } from 'b'\nexport default function () {}", Node),
@@ -92,48 +74,27 @@ const SNIPPETS: &[(&str, Language)] = &[
     ("function print(x) { console.log(x) }\nprint(1)", Node),
     ("class A { print() { return 1 } }", Node),
     ("var o = { print(x) {\n  log(x) } }", Node),
-    (
-        "x = { def: 1, raise: 2, lambda: 3, if: 4, else: 5, class: 'a' }",
-        Node,
-    ),
+    ("x = { def: 1, raise: 2, lambda: 3, if: 4, else: 5, class: 'a' }", Node),
     ("x.def(1); x.raise; x.import", Node),
     ("console.log('print(1)'); console.log(\"def f():\")", Node),
-    (
-        "console.log(`import os\nprint(f\"${x}\")\nwhile True:\n`)",
-        Node,
-    ),
+    ("console.log(`import os\nprint(f\"${x}\")\nwhile True:\n`)", Node),
     ("f`x`", Node),
-    (
-        "// print('hi')\n/* import os\ndef f():\n  raise X */\nfoo()",
-        Node,
-    ),
+    ("// print('hi')\n/* import os\ndef f():\n  raise X */\nfoo()", Node),
     ("// it's\nfoo() // don't print(x)", Node),
     ("x = /print(f'|\")/.test(s)", Node),
     ("if (x) /print('/.test(s)", Node),
     ("x = /[/'\"]/g; y = a / b / c; z = '/'", Node),
     ("x = a++ / 2; y = b / 'f'.length", Node),
     ("#!/usr/bin/env node\nprint(1)", Node),
-    (
-        "class A { #x = 1; get() { return this.#x; } has(o) { return #x in o } }",
-        Node,
-    ),
-    (
-        "for (const x in y) console.log(x)\nfor await (const x of y) f(x)",
-        Node,
-    ),
+    ("class A { #x = 1; get() { return this.#x; } has(o) { return #x in o } }", Node),
+    ("for (const x in y) console.log(x)\nfor await (const x of y) f(x)", Node),
     ("loop:\nfor (;;) { break loop }", Node),
-    (
-        "switch (x) {\n  case 1:\n    y()\n  default:\n    z()\n}",
-        Node,
-    ),
+    ("switch (x) {\n  case 1:\n    y()\n  default:\n    z()\n}", Node),
     ("if (a) b = c ? d : e\nelse f()", Node),
     ("s = 'a\\\nprint(1)'", Node),
     ("x = {\n  else: 1,\n  try: 2,\n}", Node),
     ("const x = 'unterminated\nconsole.log(x)", Node),
-    (
-        "let raise = 1, lambda = 2; for (lambda of [raise]) raise in lambda",
-        Node,
-    ),
+    ("let raise = 1, lambda = 2; for (lambda of [raise]) raise in lambda", Node),
     ("this.__data__ = 1", Node),
     ("module.exports = { a: 1 }", Node),
     ("puts 'hello'", Node),
@@ -157,10 +118,7 @@ const SNIPPETS: &[(&str, Language)] = &[
     ("from os import *", Python),
     ("x = 1; import os", Python),
     ("try: import json\nexcept ImportError: json = None", Python),
-    (
-        "def f(a, b=1, *args, **kwargs) -> int:\n    return a // b",
-        Python,
-    ),
+    ("def f(a, b=1, *args, **kwargs) -> int:\n    return a // b", Python),
     ("async def main():\n    await x()", Python),
     ("@app.route('/')\ndef index():\n    return ''", Python),
     ("raise ValueError('x')", Python),
@@ -177,10 +135,7 @@ const SNIPPETS: &[(&str, Language)] = &[
     ("x = 1  # it's { broken (\nprint(x)", Python),
     ("'''\nconst x = () => `a`;\n'''\nprint(1)", Python),
     ("\"\"\"Says \"a ? b : c\" now.\"\"\"\nprint(1)", Python),
-    (
-        "code = \"\"\"\nfunction f() { return a && b }\n\"\"\"\nimport os",
-        Python,
-    ),
+    ("code = \"\"\"\nfunction f() { return a && b }\n\"\"\"\nimport os", Python),
     ("if (n := len(a)) > 10:\n    pass", Python),
     ("(y := 5)", Python),
     ("f = lambda x: x + 1", Python),
@@ -202,24 +157,15 @@ const SNIPPETS: &[(&str, Language)] = &[
     ("match x:\n    case 1:\n        y()", Python),
     ("if match:\n    x()", Python),
     ("print(7 // 2)\nprint({1: 2})", Python),
-    (
-        "print(glob('/*.py'), a / b, re.sub(r'\\'', \"'\", s))",
-        Python,
-    ),
-    (
-        "let = 1\nvar = [let for let in x]\nprint(var if let else new)",
-        Python,
-    ),
+    ("print(glob('/*.py'), a / b, re.sub(r'\\'', \"'\", s))", Python),
+    ("let = 1\nvar = [let for let in x]\nprint(var if let else new)", Python),
     ("print('unclosed", Python),
     ("print('it''s', 'ünï')\r\nwhile x:\r\n    pass\r\n", Python),
 ];
 
 #[test]
 fn languages_are_told_apart() {
-    let wrong: Vec<_> = SNIPPETS
-        .iter()
-        .filter(|(code, language)| detect(code) != *language)
-        .collect();
+    let wrong: Vec<_> = SNIPPETS.iter().filter(|(code, language)| detect(code) != *language).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -328,10 +274,7 @@ fn huge_hostile_code_takes_linear_time() {
         is_syntax_error(Python, 1, "", &code);
         is_syntax_error(Node, 1, "", &code);
         let took = start.elapsed();
-        assert!(
-            took < Duration::from_secs(if size > 1 << 20 { 60 } else { 10 }),
-            "{piece:?} took {took:?}"
-        );
+        assert!(took < Duration::from_secs(if size > 1 << 20 { 60 } else { 10 }), "{piece:?} took {took:?}");
     };
     for piece in pieces {
         check(piece, 1 << 18);
@@ -342,9 +285,9 @@ fn huge_hostile_code_takes_linear_time() {
 #[test]
 fn no_text_makes_it_panic() {
     const PARTS: [&str; 40] = [
-        "'", "\"", "'''", "\"\"\"", "`", "${", "}", "{", "(", ")", "[", "]", "/", "//", "/*", "*/",
-        "\\", "#", "#!", "#x", "\n", "\r\n", " ", "=>", "=", ":", ";", ",", ".", "?.", "import",
-        "from", "await", "export", "if", "f", "ä", "\u{feff}", "😀", "1",
+        "'", "\"", "'''", "\"\"\"", "`", "${", "}", "{", "(", ")", "[", "]", "/", "//", "/*", "*/", "\\",
+        "#", "#!", "#x", "\n", "\r\n", " ", "=>", "=", ":", ";", ",", ".", "?.", "import", "from", "await",
+        "export", "if", "f", "ä", "\u{feff}", "😀", "1",
     ];
     // xorshift: the same texts in every run.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -361,12 +304,7 @@ fn no_text_makes_it_panic() {
         is_module(&code);
         for language in [Python, Node] {
             is_syntax_error(language, 1, "", &code);
-            is_syntax_error(
-                language,
-                1,
-                "",
-                &format!("[eval]:1\nSyntaxError{code}\n\nNode.js v{code}"),
-            );
+            is_syntax_error(language, 1, "", &format!("[eval]:1\nSyntaxError{code}\n\nNode.js v{code}"));
         }
     }
 }
@@ -377,12 +315,7 @@ fn verdicts(language: Language, code: &str, envs: &[(&str, &str)]) -> Vec<bool> 
         Python => ("python3", &[&["-c", code], &["-"]]),
         Node => (
             "node",
-            &[
-                &["-e", code],
-                &["-"],
-                &["--input-type=module", "-e", code],
-                &["--input-type=module", "-"],
-            ],
+            &[&["-e", code], &["-"], &["--input-type=module", "-e", code], &["--input-type=module", "-"]],
         ),
     };
     let run = |args: &[&str]| {
@@ -398,22 +331,12 @@ fn verdicts(language: Language, code: &str, envs: &[(&str, &str)]) -> Vec<bool> 
             .spawn()
             .unwrap();
         if args.last() == Some(&"-") {
-            child
-                .stdin
-                .take()
-                .unwrap()
-                .write_all(code.as_bytes())
-                .unwrap();
+            child.stdin.take().unwrap().write_all(code.as_bytes()).unwrap();
         }
         let output = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let exit_code = output.status.code().unwrap();
-        is_syntax_error(
-            language,
-            exit_code,
-            &text(output.stdout),
-            &text(output.stderr),
-        )
+        is_syntax_error(language, exit_code, &text(output.stdout), &text(output.stderr))
     };
     thread::scope(|scope| {
         let runs: Vec<_> = ways.iter().map(|args| scope.spawn(|| run(args))).collect();
@@ -514,15 +437,10 @@ fn node_raises_syntax_errors_while_it_runs() {
     ] {
         assert_eq!(verdicts(Node, code, &[]), [false; 4], "{code}");
     }
-    for code in [
-        "import { nope } from 'node:fs'",
-        "import { nope } from './fine.mjs'",
-        "import './broken.mjs'",
-    ] {
+    for code in
+        ["import { nope } from 'node:fs'", "import { nope } from './fine.mjs'", "import './broken.mjs'"]
+    {
         assert_eq!(verdicts(Node, code, &[])[2..], [false; 2], "{code}");
     }
-    assert_eq!(
-        verdicts(Node, "require('./broken.js')", &[])[..2],
-        [false; 2]
-    );
+    assert_eq!(verdicts(Node, "require('./broken.js')", &[])[..2], [false; 2]);
 }

@@ -41,7 +41,10 @@ fn provider_and_id(first: &Unknown<'_>, second: &Unknown<'_>) -> Result<(Option<
 /// Those of one provider.
 #[napi(skip_typescript)]
 pub fn sandboxes_of_provider(provider: Unknown<'_>) -> napi::Result<External<Sandboxes>> {
-    Ok(External::new(Sandboxes { scope: Scope::Provider(convert::provider("provider", &provider)?), strict: false }))
+    Ok(External::new(Sandboxes {
+        scope: Scope::Provider(convert::provider("provider", &provider)?),
+        strict: false,
+    }))
 }
 
 /// Those of whatever will be configured.
@@ -60,7 +63,11 @@ pub fn configure(of: &External<Sandboxes>, config: Unknown<'_>) -> napi::Result<
 }
 
 #[napi(skip_typescript)]
-pub fn create<'e>(env: &'e Env, of: &External<Sandboxes>, options: Unknown<'e>) -> napi::Result<PromiseRaw<'e, Sandbox>> {
+pub fn create<'e>(
+    env: &'e Env,
+    of: &External<Sandboxes>,
+    options: Unknown<'e>,
+) -> napi::Result<PromiseRaw<'e, Sandbox>> {
     let Create { request, cancel, provider } = Create::read(&options)?;
     let named = match (&provider, &of.scope) {
         (None, Scope::Compute(_)) => None,
@@ -102,7 +109,9 @@ pub fn get_by_id<'e>(
     let (scope, strict) = (of.scope.clone(), of.is_strict());
     env.spawn_future(async move {
         let found = match (&provider, &scope) {
-            (Some(provider), _) | (None, Scope::Provider(provider)) => core::get_at(provider, &id, strict).await,
+            (Some(provider), _) | (None, Scope::Provider(provider)) => {
+                core::get_at(provider, &id, strict).await
+            }
             (None, Scope::Compute(core)) => core.get(&id).await,
         };
         Ok(found?.map(|core| Sandbox { core }))
@@ -110,7 +119,11 @@ pub fn get_by_id<'e>(
 }
 
 #[napi(skip_typescript)]
-pub fn list<'e>(env: &'e Env, of: &External<Sandboxes>, provider: Unknown<'e>) -> napi::Result<PromiseRaw<'e, Vec<Sandbox>>> {
+pub fn list<'e>(
+    env: &'e Env,
+    of: &External<Sandboxes>,
+    provider: Unknown<'e>,
+) -> napi::Result<PromiseRaw<'e, Vec<Sandbox>>> {
     let provider = match convert::is_missing(&provider) {
         true => None,
         false => Some(convert::provider("provider", &provider)?),

@@ -198,7 +198,11 @@ impl<'a> Fields<'a> {
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>> {
         self.map(key, |name, value| {
             let number = number(name, value)?;
-            if number.is_finite() { Ok(number) } else { Err(Error::invalid(format!("`{name}` must be finite, got {number}"))) }
+            if number.is_finite() {
+                Ok(number)
+            } else {
+                Err(Error::invalid(format!("`{name}` must be finite, got {number}")))
+            }
         })
     }
 
@@ -215,7 +219,9 @@ impl<'a> Fields<'a> {
             let object: Object<'_> = cast(value)?;
             let mut texts = BTreeMap::new();
             for key in Object::keys(&object).map_err(thrown)? {
-                if let Some(value) = object.get::<Unknown<'_>>(&key).map_err(thrown)?.filter(|value| !is_missing(value)) {
+                if let Some(value) =
+                    object.get::<Unknown<'_>>(&key).map_err(thrown)?.filter(|value| !is_missing(value))
+                {
                     let text = string(&format!("{name}.{key}"), &value)?;
                     texts.insert(key, text);
                 }
@@ -294,7 +300,9 @@ fn json(name: &str, value: &Unknown<'_>, depth: usize) -> Result<Value> {
         ValueType::String => cast(value).map(Value::String),
         ValueType::Number => {
             let number: f64 = cast(value)?;
-            let whole = number.fract() == 0.0 && number.abs() <= MAX_SAFE && !(number == 0.0 && number.is_sign_negative());
+            let whole = number.fract() == 0.0
+                && number.abs() <= MAX_SAFE
+                && !(number == 0.0 && number.is_sign_negative());
             if whole {
                 return Ok(Value::from(number as i64));
             }
@@ -304,13 +312,19 @@ fn json(name: &str, value: &Unknown<'_>, depth: usize) -> Result<Value> {
         }
         ValueType::Object if is_array(value) => {
             let items: Vec<Unknown<'_>> = cast(value)?;
-            items.iter().enumerate().map(|(at, item)| json(&format!("{name}[{at}]"), item, depth - 1)).collect()
+            items
+                .iter()
+                .enumerate()
+                .map(|(at, item)| json(&format!("{name}[{at}]"), item, depth - 1))
+                .collect()
         }
         ValueType::Object if is_plain(value)? => {
             let object: Object<'_> = cast(value)?;
             let mut map = Map::new();
             for key in Object::keys(&object).map_err(thrown)? {
-                if let Some(value) = object.get::<Unknown<'_>>(&key).map_err(thrown)?.filter(|value| !is_missing(value)) {
+                if let Some(value) =
+                    object.get::<Unknown<'_>>(&key).map_err(thrown)?.filter(|value| !is_missing(value))
+                {
                     let item = json(&format!("{name}.{key}"), &value, depth - 1)?;
                     map.insert(key, item);
                 }
@@ -372,8 +386,10 @@ pub(super) fn wholes(name: &str, value: &Unknown<'_>, most: u64) -> Result<Vec<u
     items.iter().enumerate().map(|(at, item)| whole(&format!("{name}[{at}]"), item, most)).collect()
 }
 
-/// Whether a value is something that gives its bytes piece by piece: a stream or a blob.
+/// Whether a value is something that gives its bytes piece by piece: a stream, a blob or a generator.
 pub(super) fn is_stream(value: &Unknown<'_>) -> bool {
     let has = |object: &Object<'_>, name| object.has_named_property(name).unwrap_or(false);
-    is_record(value) && cast::<Object<'_>>(value).is_ok_and(|object| has(&object, "getReader") || has(&object, "stream"))
+    let methods = ["getReader", "stream", "pipe", "next"];
+    is_record(value)
+        && cast::<Object<'_>>(value).is_ok_and(|object| methods.iter().any(|name| has(&object, name)))
 }

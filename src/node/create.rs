@@ -8,8 +8,19 @@ use crate::error::{Error, Result};
 use crate::provider::{CreateRequest, Network, Resources, not_yet};
 
 const OPTIONS: [&str; 13] = [
-    "runtime", "timeout", "sandboxId", "templateId", "metadata", "domain", "envs", "ports", "signal", "resources",
-    "network", "mounts", "provider",
+    "runtime",
+    "timeout",
+    "sandboxId",
+    "templateId",
+    "metadata",
+    "domain",
+    "envs",
+    "ports",
+    "signal",
+    "resources",
+    "network",
+    "mounts",
+    "provider",
 ];
 const RESOURCES: [&str; 5] = ["memory", "disk", "cpus", "processes", "enforce"];
 
@@ -68,11 +79,15 @@ fn network(fields: &Fields<'_>) -> Result<Option<Network>> {
     let Some(value) = fields.get("network")? else { return Ok(None) };
     if convert::is_record(&value) {
         let hosts = Fields::of("network", &value, &["allow"])?.strings("allow")?;
-        return hosts.map(|hosts| Some(Network::Allow(hosts))).ok_or_else(|| Error::invalid("`network.allow` is missing"));
+        return hosts
+            .map(|hosts| Some(Network::Allow(hosts)))
+            .ok_or_else(|| Error::invalid("`network.allow` is missing"));
     }
     match convert::string("network", &value)?.as_str() {
         "none" => Ok(Some(Network::None)),
         "full" => Ok(Some(Network::Full)),
-        other => Err(Error::invalid(format!("`network` must be 'none', 'full' or {{ allow: […] }}, got '{other}'"))),
+        other => Err(Error::invalid(format!(
+            "`network` must be 'none', 'full' or {{ allow: […] }}, got '{other}'"
+        ))),
     }
 }

@@ -6,10 +6,27 @@
 //! it was thrown.
 
 use napi::Status;
-use serde_json::json;
+use serde::Serialize;
 
-use super::run::output_json;
+use super::run::CommandResult;
 use crate::error::{Error, ErrorKind};
+
+/// What the door makes the real error of.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Details<'a> {
+    /// Decides the class.
+    pub(super) kind: &'a str,
+    pub(super) code: &'a str,
+    pub(super) provider: Option<&'a str>,
+    pub(super) sandbox_id: Option<&'a str>,
+    pub(super) operation: Option<&'a str>,
+    pub(super) retryable: bool,
+    pub(super) hint: Option<&'a str>,
+    pub(super) retry_after_ms: Option<u64>,
+    pub(super) cause: Option<String>,
+    pub(super) result: Option<CommandResult>,
+}
 
 impl From<Error> for napi::Error {
     fn from(error: Error) -> Self {
@@ -19,26 +36,36 @@ impl From<Error> for napi::Error {
                 _ => Self::from_reason("an exception was lost"),
             };
         }
-        let details = json!({
-            "code": error.code(),
-            "kind": error.kind().code(),
-            "provider": error.provider(),
-            "sandboxId": error.sandbox(),
-            "operation": error.operation(),
-            "retryable": error.is_retryable(),
-            "hint": error.hint(),
-            "retryAfterMs": error.retry_after().map(|wait| wait.as_millis() as u64),
-            "cause": error.source_ref().map(ToString::to_string),
-            "result": error.output().map(output_json),
-        });
+        let (provider, sandbox_id) = (error.provider(), error.sandbox());
+        let details = Details {
+            kind: error.kind().code(),
+            code: error.code(),
+            provider,
+            sandbox_id,
+            operation: error.operation(),
+            retryable: error.is_retryable(),
+            hint: error.hint(),
+            retry_after_ms: error.retry_after().map(|wait| wait.as_millis() as u64),
+            cause: error.source_ref().map(ToString::to_string),
+            result: error.output().map(|output| {
+                CommandResult::new(
+                    output.clone(),
+                    sandbox_id.unwrap_or_default(),
+                    provider.unwrap_or_default(),
+                )
+            }),
+        };
         with_details(error.message(), &details)
     }
 }
 
 /// An error whose class and properties the door takes from `details`.
-pub(super) fn with_details(message: &str, details: &serde_json::Value) -> napi::Error {
+pub(super) fn with_details(message: &str, details: &Details<'_>) -> napi::Error {
     let mut error = napi::Error::new(Status::GenericFailure, message);
-    error.set_cause(napi::Error::new(Status::GenericFailure, details.to_string()));
+    match serde_json::to_string(details) {
+        Ok(details) => error.set_cause(napi::Error::new(Status::GenericFailure, details)),
+        Err(error) => tracing::error!(%error, "the details of an error are lost"),
+    }
     error
 }
 

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::provider::{Entry, not_yet};
 use crate::sandbox::Sandbox;
 
+/// The files of a sandbox. Paths are absolute, else `InvalidArgumentError` is raised.
 #[napi]
 pub struct Filesystem {
     pub(super) sandbox: Sandbox,
@@ -16,7 +17,7 @@ pub struct Filesystem {
 
 #[napi]
 impl Filesystem {
-    #[napi]
+    #[napi(skip_typescript)]
     pub fn read_file<'e>(
         &self,
         env: &'e Env,
@@ -30,7 +31,9 @@ impl Filesystem {
             Some("bytes") => true,
             Some("stream") => return Err(not_yet("`encoding: 'stream'`").into()),
             Some(other) => {
-                return Err(Error::invalid(format!("`encoding` must be 'utf8' or 'bytes', got '{other}'")).into());
+                return Err(
+                    Error::invalid(format!("`encoding` must be 'utf8' or 'bytes', got '{other}'")).into()
+                );
             }
         };
         let sandbox = self.sandbox.clone();
@@ -43,7 +46,7 @@ impl Filesystem {
         })
     }
 
-    #[napi]
+    #[napi(skip_typescript)]
     pub fn write_file<'e>(
         &self,
         env: &'e Env,
@@ -59,15 +62,30 @@ impl Filesystem {
         env.spawn_future(async move { Ok(sandbox.filesystem().write(&path, content).await?) })
     }
 
-    #[napi]
+    /// Makes a directory and those above it. One that is there is fine; a file in its place raises
+    /// `AlreadyExistsError`.
+    #[napi(ts_args_type = "path: string", ts_return_type = "Promise<void>")]
     pub fn mkdir<'e>(&self, env: &'e Env, path: Unknown<'e>) -> napi::Result<PromiseRaw<'e, ()>> {
         let path = convert::string("path", &path)?;
         let sandbox = self.sandbox.clone();
         env.spawn_future(async move { Ok(sandbox.filesystem().make_dir(&path).await?) })
     }
 
-    #[napi]
-    pub fn readdir<'e>(&self, env: &'e Env, path: Unknown<'e>) -> napi::Result<PromiseRaw<'e, Vec<FileEntry>>> {
+    /// Lists what is directly in a directory, sorted by name.
+    ///
+    /// Raises `NotFoundError` (`Directory not found: <path>`).
+    ///
+    /// @example
+    /// ```ts
+    /// const entries = await sandbox.filesystem.readdir('/app')
+    /// const bytes = entries.reduce((sum, { size = 0 }) => sum + size, 0)
+    /// ```
+    #[napi(ts_args_type = "path: string")]
+    pub fn readdir<'e>(
+        &self,
+        env: &'e Env,
+        path: Unknown<'e>,
+    ) -> napi::Result<PromiseRaw<'e, Vec<FileEntry>>> {
         let path = convert::string("path", &path)?;
         let sandbox = self.sandbox.clone();
         env.spawn_future(async move {
@@ -76,8 +94,8 @@ impl Filesystem {
         })
     }
 
-    /// Anything that is no path at all is not there either.
-    #[napi]
+    /// Whether there is anything at a path. Never rejects: what is no path at all is not there either.
+    #[napi(ts_args_type = "path: string")]
     pub fn exists<'e>(&self, env: &'e Env, path: Unknown<'e>) -> napi::Result<PromiseRaw<'e, bool>> {
         let path = convert::string("path", &path).ok();
         let sandbox = self.sandbox.clone();
@@ -89,7 +107,10 @@ impl Filesystem {
         })
     }
 
-    #[napi]
+    /// Removes a file, a link (not its target), or a directory with all that is in it, for good.
+    ///
+    /// Raises `NotFoundError` (`File not found: <path>`).
+    #[napi(ts_args_type = "path: string", ts_return_type = "Promise<void>")]
     pub fn remove<'e>(&self, env: &'e Env, path: Unknown<'e>) -> napi::Result<PromiseRaw<'e, ()>> {
         let path = convert::string("path", &path)?;
         let sandbox = self.sandbox.clone();
@@ -97,24 +118,31 @@ impl Filesystem {
     }
 
     /// Refuses what a later version will do, by name.
-    #[napi]
+    #[napi(skip_typescript)]
     pub async fn not_yet(&self, what: String) -> napi::Result<Option<Buffer>> {
-        Err(not_yet(&format!("`filesystem.{what}`"))
-            .within("filesystem", Some(self.sandbox.provider().name()), Some(self.sandbox.id()))
-            .into())
+        Err(not_yet(&format!("`filesystem.{what}`")).into())
     }
 }
 
+/// What is at one path.
 #[napi(object, object_from_js = false)]
 pub struct FileEntry {
+    /// Its name in its directory.
     pub name: String,
-    #[napi(js_name = "type")]
+    /// A link has the type of its target; whatever is neither is `'file'`.
+    #[napi(js_name = "type", ts_type = "'file' | 'directory'")]
     pub kind: String,
+    /// Bytes; 0 for directories. A plug-in may not know.
     pub size: Option<f64>,
+    /// The last change. A plug-in may not know.
     pub modified: Option<Date>,
+    /// Its absolute path.
     pub path: String,
+    /// The older form of `type`.
     pub is_directory: bool,
+    /// The older name of `modified`.
     pub last_modified: Option<Date>,
+    /// Where it points, if it is a symbolic link.
     pub symlink_target: Option<String>,
 }
 

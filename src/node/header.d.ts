@@ -1,1 +1,1075 @@
-export {}
+// What napi cannot say: overloads, literal types, the error classes, and what index.js adds.
+// scripts/types.mjs puts it together with what is generated from the Rust classes.
+// biome-ignore-all lint/suspicious/noExplicitAny: what a plug-in takes is its own affair
+
+/** A language that a sandbox runs. */
+export type Language = 'python' | 'node'
+
+/** A version as it ends the name of a runtime: `3`, `3.9`, `3.12.1`, `16.x`. */
+export type RuntimeVersion = `${number}` | `${number}.${number}` | `${number}.x`
+
+/**
+ * A language, with or without a version: `'python'`, `'python3.9'`, `'nodejs16'`. The family is binding; a version
+ * that the sandbox does not have falls back to the family's default, which `getInfo().runtime` names.
+ */
+export type Runtime =
+  | Language
+  | 'nodejs'
+  | 'javascript'
+  | 'js'
+  | `${'python' | 'node' | 'nodejs'}${RuntimeVersion}`
+
+/** Whether a sandbox lives. `error`: it ended by itself, and `reason` tells why. */
+export type SandboxStatus = 'running' | 'stopped' | 'error'
+
+/** What survives JSON unchanged. */
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject
+
+/** An object that survives JSON unchanged; `undefined` is left out. */
+export interface JsonObject {
+  readonly [key: string]: JsonValue | undefined
+}
+
+export interface CommandResult {
+  /** Its number in the sandbox. Only with `background`. */
+  pid?: number
+  /** Only with `background`. */
+  isBackground?: true
+}
+
+/** What `runCommand` gives with `background: true`: the command has begun and goes on. */
+export interface BackgroundCommandResult extends CommandResult {
+  pid: number
+  isBackground: true
+  exitCode: 0
+}
+
+/** What came of a piece of code. */
+export interface CodeResult extends CommandResult {
+  /** `stdout`, then `stderr`. */
+  output: string
+  /** The language that the code was run as. */
+  language: Language
+}
+
+/** The older name of {@link CommandResult}. */
+export type ExecutionResult = CommandResult
+
+/** Options of `sandbox.runCommand`. A key that is not among them raises `InvalidArgumentError`. */
+export interface RunCommandOptions {
+  /** Absolute path of the working directory. Default: `/home/user`. A missing one raises `NotFoundError`. */
+  cwd?: string | undefined
+  /** Environment variables; they lie over the sandbox's `envs`. `undefined`: not given. */
+  env?: Readonly<Record<string, string | undefined>> | undefined
+  /**
+   * Time limit in ms, after which the command and all that it started are killed and the result has `timedOut: true`
+   * and exit code 124. Default, and `0`: the life of the sandbox.
+   */
+  timeout?: number | undefined
+  /**
+   * Resolve as soon as the command has begun, and let it go on.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  background?: boolean | undefined
+  /**
+   * Kills the command and all that it started. The call rejects with an `AbortError` that has the signal's reason in
+   * `cause` and the output so far in `result`.
+   */
+  signal?: AbortSignal | undefined
+  /**
+   * Takes standard output as it arrives; a character is never split. The command is read further when it has returned.
+   * What it throws ends the command, and the call rejects with it.
+   */
+  onStdout?: ((text: string) => void) | undefined
+  /** Takes standard error, likewise. */
+  onStderr?: ((text: string) => void) | undefined
+  /** What the command reads. Default: nothing, its input is at its end. */
+  stdin?: string | Uint8Array | ReadableStream | AsyncIterable<string | Uint8Array> | undefined
+  /** Who runs it: `'user'` (the default) on the local provider; another raises `UnsupportedError` there. */
+  user?: string | undefined
+  /**
+   * Bytes of each stream that the result keeps. Default: 67108864 (64 MiB). Beyond it the result has
+   * `truncated: true`; reading and callbacks go on.
+   */
+  maxOutput?: number | undefined
+  /**
+   * Whether an exit code other than 0 raises `CommandExitError`. Default of `runCommand`: what the instance that the
+   * sandbox came from is set to: `true` for those of `createCompute()`, else `false`. Default of `runCode`: `false`.
+   */
+  throwOnError?: boolean | undefined
+}
+
+/** Options of `sandbox.runCode`. */
+export interface RunCodeOptions extends RunCommandOptions {
+  /** The language. Default: the sandbox's `runtime`, else what the code looks like. */
+  runtime?: Runtime | undefined
+}
+
+/** Limits of a sandbox. */
+export interface ResourceLimits {
+  /** Bytes of memory. Local default: 2147483648 (2 GiB). */
+  memory?: number | undefined
+  /** Bytes of files. Local default: 1 GiB, and half of `memory` at most, as files are held in memory. */
+  disk?: number | undefined
+  /** Processors, fractions included. Default: all. */
+  cpus?: number | undefined
+  /** Processes and threads at once. Local default: 256. */
+  processes?: number | undefined
+  /**
+   * Raise `UnsupportedError` where the limits cannot be enforced for the sandbox as a whole, but only for each of its
+   * processes. `getInfo().limits.enforcement` tells which.
+   */
+  enforce?: boolean | undefined
+}
+
+/** What of the network a sandbox reaches: nothing, everything, or these hosts. */
+export type NetworkAccess = 'none' | 'full' | { readonly allow: readonly string[] }
+
+/** A directory of this machine that a sandbox sees. */
+export interface Mount {
+  /** Absolute path on this machine. */
+  source: string
+  /** Absolute path in the sandbox. */
+  target: string
+  /** Read, read and write, or a copy of its own. */
+  mode: 'ro' | 'rw' | 'copy'
+}
+
+/**
+ * Options of a new sandbox. One that the provider cannot honour raises `UnsupportedError`, a key that is not among them
+ * `InvalidArgumentError`.
+ */
+export interface CreateSandboxOptions {
+  /** Its language, unless a call of `runCode` names one. Default: told from the code. */
+  runtime?: Runtime | undefined
+  /** Its life in ms. Default: the provider's `timeout`, else 300000 (5 minutes). `0`: until it is destroyed. */
+  timeout?: number | undefined
+  /**
+   * Its id: 1 to 128 letters, digits, `-`, `_` and `.`. One that is taken raises `AlreadyExistsError`. Default: a
+   * random one.
+   */
+  sandboxId?: string | undefined
+  /**
+   * What it is made from.
+   *
+   * On the local provider not part of this version: rejects with `UnsupportedError`.
+   */
+  templateId?: string | undefined
+  /** Data of yours; `getInfo().metadata` gives it back. JSON values only. */
+  metadata?: JsonObject | undefined
+  /**
+   * The host name in its URLs.
+   *
+   * On the local provider not part of this version: rejects with `UnsupportedError`.
+   */
+  domain?: string | undefined
+  /** Environment variables of everything that runs in it. `undefined`: not set. */
+  envs?: Readonly<Record<string, string | undefined>> | undefined
+  /**
+   * Ports to be reached from outside.
+   *
+   * On the local provider not part of this version: rejects with `UnsupportedError`.
+   */
+  ports?: readonly number[] | undefined
+  /** Gives up: the call rejects with `AbortError`, and nothing is left behind. */
+  signal?: AbortSignal | undefined
+  /** Its limits. */
+  resources?: ResourceLimits | undefined
+  /**
+   * What of the network it reaches. Default: `'none'`.
+   *
+   * `'full'` and `{ allow }` are not part of this version: they reject with `UnsupportedError`.
+   */
+  network?: NetworkAccess | undefined
+  /**
+   * Directories of this machine that it sees.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  mounts?: readonly Mount[] | undefined
+}
+
+/** What `compute.sandbox.create` takes: options, flat or nested; the flat ones win. */
+export interface CreateSandboxParams extends CreateSandboxOptions {
+  /** Where to make it: a provider, or the name of a configured one. Default: as configured. */
+  provider?: ProviderPlugin | string | undefined
+  /** The same options, nested. */
+  options?: CreateSandboxOptions | undefined
+}
+
+export interface Sandbox {
+  /**
+   * Begins a command line in the sandbox's shell, and lets it go on.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  runCommand(
+    command: string,
+    options: RunCommandOptions & { background: true },
+  ): Promise<BackgroundCommandResult>
+  /**
+   * Runs a command line in the sandbox's shell (`bash`, else `sh`), with pipes, redirects and `&&`, and waits for its
+   * end.
+   *
+   * An exit code other than 0 is a result, and so is a program that is not there (127); see `throwOnError`. Raises
+   * `NotFoundError` if `cwd` or the sandbox is gone, `AbortError`, `InvalidArgumentError`.
+   *
+   * @example
+   * ```ts
+   * const { stdout, exitCode } = await sandbox.runCommand('sort names.txt | uniq -c', {
+   *   cwd: '/data',
+   *   timeout: 30_000,
+   * })
+   * ```
+   */
+  runCommand(command: string, options?: RunCommandOptions): Promise<CommandResult>
+  /**
+   * Begins a program with exactly these arguments, and lets it go on.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  runCommand(
+    command: string,
+    args: readonly string[],
+    options: RunCommandOptions & { background: true },
+  ): Promise<BackgroundCommandResult>
+  /**
+   * Runs a program with exactly these arguments, without a shell: nothing needs to be quoted.
+   *
+   * @example
+   * ```ts
+   * const { stdout } = await sandbox.runCommand('grep', ['-c', "it's $HOME", '/data/log.txt'])
+   * ```
+   */
+  runCommand(command: string, args: readonly string[], options?: RunCommandOptions): Promise<CommandResult>
+  /**
+   * Begins a program with exactly these arguments, and lets it go on.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  runCommand(
+    commandAndArgs: readonly string[],
+    options: RunCommandOptions & { background: true },
+  ): Promise<BackgroundCommandResult>
+  /** Runs a program, the first of the list, with exactly the rest as its arguments, without a shell. */
+  runCommand(commandAndArgs: readonly string[], options?: RunCommandOptions): Promise<CommandResult>
+
+  /**
+   * Runs source code. Without a runtime the language is the sandbox's, else told from the code.
+   *
+   * An exception of the code is a result, with its traceback in `stderr`. Raises `CodeSyntaxError` for source that does
+   * not parse, and what `runCommand` raises. Node.js code is an ES module if it has `import`, `export` or a top-level
+   * `await`, else CommonJS.
+   *
+   * @example
+   * ```ts
+   * const { stdout, language } = await sandbox.runCode('print(6 * 7)')
+   * console.log(language, stdout)
+   * ```
+   */
+  runCode(code: string, options?: RunCodeOptions): Promise<CodeResult>
+  /**
+   * Runs source code in a language.
+   *
+   * @example
+   * ```ts
+   * const { stdout } = await sandbox.runCode('console.log(6 * 7)', 'node', { timeout: 5_000 })
+   * ```
+   */
+  runCode(code: string, runtime: Runtime | undefined, options?: RunCodeOptions): Promise<CodeResult>
+
+  /** Its terminals. Not part of this version: every call rejects with `UnsupportedError`. */
+  readonly terminal: SandboxTerminal
+
+  /** The provider that it came from: ours, or the plug-in's own object. */
+  getProvider<P extends ProviderPlugin = Provider>(): P
+
+  /**
+   * Starts a program and gives it at once; awaiting it gives its result.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  spawn(
+    command: string,
+    args?: readonly string[],
+    options?: RunCommandOptions,
+  ): Process & PromiseLike<CommandResult>
+  /**
+   * Finds a running process by its number; `null` if there is none.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  getProcess(pid: number): Promise<Process | null>
+  /**
+   * Lists what runs.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  processes(): Promise<Process[]>
+  /**
+   * Waits until something listens on a port; `timeout` in ms.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  waitForPort(port: number, options?: { timeout?: number | undefined }): Promise<void>
+  /** Not part of this version: rejects with `UnsupportedError`. */
+  getMetrics(): Promise<never>
+  /** Not part of this version: rejects with `UnsupportedError`. */
+  snapshot(): Promise<never>
+  /** Not part of this version: rejects with `UnsupportedError`. */
+  networkLog(): Promise<never>
+
+  /** Destroys it at the end of an `await using` block. Needs a Node.js that has `Symbol.asyncDispose`. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** What a {@link Sandbox} can do, for code that takes any implementation of it. */
+export interface SandboxInterface extends Sandbox {}
+
+export interface Filesystem {
+  /**
+   * Reads a file as text.
+   *
+   * Raises `NotFoundError` (`File not found: <path>`), and `InvalidArgumentError` (code `NOT_UTF8`) if it is no UTF-8.
+   * Directories, pipes, sockets and devices are refused.
+   *
+   * @example
+   * ```ts
+   * const settings = JSON.parse(await sandbox.filesystem.readFile('/app/settings.json'))
+   * ```
+   */
+  readFile(path: string, options?: { encoding?: 'utf8' | 'utf-8' | undefined }): Promise<string>
+  /**
+   * Reads a file as bytes.
+   *
+   * @example
+   * ```ts
+   * const image = await sandbox.filesystem.readFile('/out/chart.png', { encoding: 'bytes' })
+   * console.log(image.byteLength)
+   * ```
+   */
+  readFile(path: string, options: { encoding: 'bytes' }): Promise<Uint8Array>
+  /**
+   * Reads a file piece by piece.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  readFile(path: string, options: { encoding: 'stream' }): Promise<ReadableStream<Uint8Array>>
+
+  /**
+   * Writes a file, and makes the directories above it. What was in it is replaced; a failed write leaves it as it was.
+   *
+   * Raises `InvalidArgumentError` if the path is not absolute, `PermissionDeniedError`, `QuotaExceededError` if the
+   * disk is full.
+   *
+   * @example
+   * ```ts
+   * await sandbox.filesystem.writeFile('/app/settings.json', JSON.stringify({ port: 3000 }))
+   * await sandbox.filesystem.writeFile('/app/key.bin', new Uint8Array([1, 2, 3]))
+   * ```
+   */
+  writeFile(path: string, content: string | Uint8Array): Promise<void>
+  /**
+   * Writes a file piece by piece.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  writeFile(path: string, content: ReadableStream | Blob | AsyncIterable<string | Uint8Array>): Promise<void>
+
+  /**
+   * The facts about one path.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  stat(path: string): Promise<FileEntry>
+  /**
+   * Gives a file or directory another path.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  rename(from: string, to: string): Promise<void>
+  /**
+   * Copies a file or directory.
+   *
+   * Not part of this version: rejects with `UnsupportedError`.
+   */
+  copy(from: string, to: string): Promise<void>
+}
+
+/** What a {@link Filesystem} can do, for code that takes any implementation of it. */
+export interface SandboxFileSystem extends Filesystem {}
+
+/** A process in a sandbox. Not part of this version. */
+export interface Process extends AsyncIterable<string> {
+  /** Its number in the sandbox. */
+  readonly pid: number
+  /** What it reads. */
+  readonly stdin: { write(data: string | Uint8Array): Promise<void>; end(): Promise<void> }
+  /** Its standard output. */
+  readonly stdout: ReadableStream<Uint8Array>
+  /** Its standard error. */
+  readonly stderr: ReadableStream<Uint8Array>
+  /** Waits for its end. */
+  wait(): Promise<CommandResult>
+  /** Sends it a signal; `'SIGKILL'` by default. */
+  kill(signal?: string): Promise<void>
+}
+
+/** The terminals of a sandbox. Not part of this version: every call rejects with `UnsupportedError`. */
+export interface SandboxTerminal {
+  /** Opens a terminal. Not part of this version: rejects with `UnsupportedError`. */
+  create(options?: TerminalCreateOptions): Promise<Terminal>
+  /** Lists those that run. Not part of this version: rejects with `UnsupportedError`. */
+  list(): Promise<Terminal[]>
+  /** Finds one by its id; `null` if it is gone. Not part of this version: rejects with `UnsupportedError`. */
+  getById(id: string): Promise<Terminal | null>
+  /** Ends one. Not part of this version: rejects with `UnsupportedError`. */
+  destroy(id: string): Promise<void>
+}
+
+/** Options of a new terminal. */
+export interface TerminalCreateOptions {
+  /** What runs in it. Default: the login shell. */
+  command?: string | undefined
+  /** Width in characters. Default: 80. */
+  cols?: number | undefined
+  /** Height in lines. Default: 24. */
+  rows?: number | undefined
+  /** Environment variables. */
+  env?: Readonly<Record<string, string | undefined>> | undefined
+  /** Absolute path of the working directory. */
+  cwd?: string | undefined
+  /** Takes output as it arrives. */
+  onData?: ((data: Uint8Array) => void) | undefined
+  /** Takes the exit code. */
+  onExit?: ((exitCode: number) => void) | undefined
+}
+
+/** What a {@link Terminal} can do. */
+export interface TerminalSession {
+  /** Its id, for `getById`. */
+  readonly id: string
+  /** The number of its process in the sandbox. */
+  readonly pid: number
+  /** What runs in it. */
+  readonly command: string
+  /** Whether it runs. */
+  readonly status: 'running' | 'exited'
+  /** Once it has exited. */
+  readonly exitCode?: number
+  /** Width in characters. */
+  readonly cols: number
+  /** Height in lines. */
+  readonly rows: number
+  /** Takes output as it arrives. Setting it replaces the one before. */
+  onData: ((data: Uint8Array) => void) | undefined
+  /** Takes the exit code. Setting it replaces the one before. */
+  onExit: ((exitCode: number) => void) | undefined
+  /** Types into it. */
+  write(data: string | Uint8Array): Promise<void>
+  /** Changes its size. */
+  resize(cols: number, rows: number): Promise<void>
+  /** Ends it; one that has ended is fine. */
+  kill(): Promise<void>
+}
+
+export interface Terminal extends TerminalSession {}
+
+/** A terminal of a sandbox, from `sandbox.terminal.create()`. Not part of this version. */
+export declare class Terminal {
+  private constructor()
+}
+
+/** The sandboxes of one provider. They do not raise `CommandExitError` unless a call's `throwOnError` says so. */
+export interface ProviderSandboxes {
+  /** Makes a sandbox, ready for commands. */
+  create(options?: CreateSandboxOptions): Promise<Sandbox>
+  /** Finds a living sandbox; `null` if there is none of this id. */
+  getById(sandboxId: string): Promise<Sandbox | null>
+  /** Lists the living sandboxes. */
+  list(): Promise<Sandbox[]>
+  /** Ends a sandbox. One that is gone, or never was, is fine. */
+  destroy(sandboxId: string): Promise<void>
+}
+
+/**
+ * A place that makes sandboxes, as {@link local}, {@link docker} and {@link e2b} give it: to configure `compute` with,
+ * or to use directly.
+ */
+export interface Provider {
+  /** `'local'`, `'docker'` or `'e2b'`. */
+  readonly name: string
+  /** Its sandboxes. */
+  readonly sandbox: ProviderSandboxes
+  /** The languages that its sandboxes can run. */
+  getSupportedRuntimes(): Language[]
+}
+
+/**
+ * A provider of your own, or one of another package: any object that can make, find and end sandboxes. Everything
+ * else is built on these, or refused by name.
+ *
+ * @example
+ * ```ts
+ * const mine: ProviderPlugin = {
+ *   name: 'mine',
+ *   sandbox: {
+ *     create: async () => ({
+ *       sandboxId: 'one',
+ *       runCommand: async (command) => ({ stdout: command, stderr: '', exitCode: 0 }),
+ *     }),
+ *     getById: async () => null,
+ *     destroy: async () => {},
+ *   },
+ * }
+ * const echo = await compute.sandbox.create({ provider: mine })
+ * ```
+ */
+export interface ProviderPlugin {
+  /** Default: `plugin`. */
+  readonly name?: string | undefined
+  /** How it makes, finds and ends sandboxes. */
+  readonly sandbox: {
+    create(options?: any): Promise<ProviderSandbox>
+    getById(sandboxId: string): Promise<ProviderSandbox | null>
+    destroy(sandboxId: string): Promise<unknown>
+    list?(): Promise<ProviderSandbox[]>
+  }
+}
+
+/** A sandbox of a {@link ProviderPlugin}. A method that it lacks is refused by name. */
+export interface ProviderSandbox {
+  /** What `getById` finds it by. */
+  readonly sandboxId: string
+  /** `options` has `cwd` and `env`, if they were given. */
+  runCommand?(command: string, options?: any): Promise<{ stdout: string; stderr: string; exitCode: number }>
+  /** The facts about it. */
+  getInfo?(): Promise<{ status: string; createdAt?: Date; timeout?: number; metadata?: object }>
+  /** A URL at which a port of it is reached. */
+  getUrl?(options: { port: number; protocol?: any }): Promise<string>
+  /** Lets it live longer. */
+  extendTimeout?(ms: number): Promise<unknown>
+  /** Ends it. Default: the plug-in's `sandbox.destroy`. */
+  destroy?(): Promise<unknown>
+  /** Its files. */
+  readonly filesystem?: {
+    readFile?(path: string): Promise<string>
+    writeFile?(path: string, content: string): Promise<unknown>
+    mkdir?(path: string): Promise<unknown>
+    readdir?(path: string): Promise<readonly { name: string }[]>
+    exists?(path: string): Promise<boolean>
+    remove?(path: string): Promise<unknown>
+  }
+}
+
+/** What `local({ … })` takes. */
+export interface LocalConfig {
+  /** Life of its sandboxes in ms. Default: 300000 (5 minutes). `0`: until they are destroyed. */
+  timeout?: number | undefined
+  /** Their language. Default: told from the code. */
+  runtime?: Runtime | undefined
+  /** Their limits. */
+  resources?: ResourceLimits | undefined
+  /** Path of the Python to use. Default: the `python3` on `PATH`. */
+  python?: string | undefined
+  /** Path of the Node.js to use. Default: the one that runs this process. */
+  node?: string | undefined
+  /**
+   * What of the network they reach. Default: `'none'`.
+   *
+   * `'full'` and `{ allow }` are not part of this version: `local` throws `UnsupportedError`.
+   */
+  network?: NetworkAccess | undefined
+  /**
+   * Directories of this machine that they see.
+   *
+   * Not part of this version: `local` throws `UnsupportedError`.
+   */
+  mounts?: readonly Mount[] | undefined
+  /**
+   * What `templateId` names.
+   *
+   * Not part of this version: `local` throws `UnsupportedError`.
+   */
+  templates?: Readonly<Record<string, { rootfs: string } | { python: string }>> | undefined
+}
+
+/** What `docker({ … })` takes. Not part of this version. */
+export interface DockerConfig {
+  /** The image that sandboxes are made from. */
+  image?: string | undefined
+  /** Path of the engine's socket. */
+  socketPath?: string | undefined
+  /** Address of a remote engine. */
+  host?: string | undefined
+  /** Certificates for a remote engine, as PEM. */
+  tls?: { ca?: string | undefined; cert?: string | undefined; key?: string | undefined } | undefined
+  /** Limits of its sandboxes. */
+  resources?: ResourceLimits | undefined
+  /** What of the network they reach. */
+  network?: NetworkAccess | undefined
+  /** Life of its sandboxes in ms. */
+  timeout?: number | undefined
+  /** Their language. */
+  runtime?: Runtime | undefined
+}
+
+/** What `e2b({ … })` takes. Not part of this version. */
+export interface E2BConfig {
+  /** Default: `E2B_API_KEY`. */
+  apiKey?: string | undefined
+  /** Language of its sandboxes. Default: told from the code. */
+  runtime?: Language | undefined
+  /** Life of its sandboxes in ms. */
+  timeout?: number | undefined
+  /** Default: `code-interpreter-v1`. */
+  templateId?: string | undefined
+  /** Default: `E2B_API_URL`, else made of `domain`. */
+  apiUrl?: string | undefined
+  /** Default: `E2B_SANDBOX_URL`, else made of `domain`. */
+  sandboxUrl?: string | undefined
+  /** Default: `E2B_DOMAIN`, else E2B's own. */
+  domain?: string | undefined
+}
+
+/**
+ * Sandboxes on this machine, made of Linux' own isolation: no daemon, no account, nothing to install. Called twice, it
+ * sees the same sandboxes; they end with this process.
+ *
+ * Throws `InvalidArgumentError`; that this machine cannot isolate is told by `create`, as `UnsupportedError`.
+ *
+ * @example
+ * ```ts
+ * const provider = local({ timeout: 60_000, resources: { memory: 512 * 1024 ** 2, disk: 128 * 1024 ** 2 } })
+ * await using tested = await provider.sandbox.create()
+ * await tested.runCommand('uname -a')
+ * ```
+ */
+export declare function local(config?: LocalConfig): Provider
+/** Sandboxes in Docker. Not part of this version: every call of its sandboxes rejects with `UnsupportedError`. */
+export declare function docker(config?: DockerConfig): Provider
+/** Sandboxes at E2B. Not part of this version: every call of its sandboxes rejects with `UnsupportedError`. */
+export declare function e2b(config?: E2BConfig): Provider
+
+/** What an instance of {@link Compute} works with. */
+export interface ComputeConfig {
+  /** Where sandboxes are made. */
+  provider?: ProviderPlugin | undefined
+  /** The same; if both are given, this one is used. */
+  defaultProvider?: ProviderPlugin | undefined
+  /** More of them, in order of priority. */
+  providers?: readonly ProviderPlugin[] | undefined
+  /** Which of them gets the next sandbox: the first that can (the default), or each in turn. */
+  providerStrategy?: 'priority' | 'round-robin' | undefined
+  /** Whether another provider is tried when one cannot create. Default: `true`. */
+  fallbackOnError?: boolean | undefined
+  /**
+   * Whether `runCommand` raises `CommandExitError` for an exit code other than 0. Default: `true` for `createCompute()`,
+   * else `false`. A call's own `throwOnError` wins.
+   */
+  throwOnError?: boolean | undefined
+}
+
+/** The sandboxes of all that an instance of {@link Compute} is configured with. */
+export interface ComputeSandboxes {
+  /**
+   * Makes a sandbox, ready for commands.
+   *
+   * Raises `UnavailableError` or what else the last provider said, `AlreadyExistsError`, `AbortError`,
+   * `InvalidArgumentError`, and `UnsupportedError` for an option that the provider cannot honour.
+   *
+   * @example
+   * ```ts
+   * await using mine = await compute.sandbox.create({ runtime: 'python', timeout: 60_000 })
+   * const { stdout } = await mine.runCode('print("hello")')
+   * ```
+   */
+  create(params?: CreateSandboxParams): Promise<Sandbox>
+  /** Finds a living sandbox; `null` if there is none of this id. */
+  getById(sandboxId: string): Promise<Sandbox | null>
+  /** Finds a living sandbox of one provider. */
+  getById(provider: ProviderPlugin, sandboxId: string): Promise<Sandbox | null>
+  /** Lists the living sandboxes of one provider, or of all that are configured. */
+  list(provider?: ProviderPlugin): Promise<Sandbox[]>
+  /** Ends a sandbox. One that is gone, or never was, is fine. */
+  destroy(sandboxId: string): Promise<void>
+  /** Ends a sandbox of one provider. */
+  destroy(provider: ProviderPlugin, sandboxId: string): Promise<void>
+}
+
+/**
+ * Makes and finds sandboxes at the configured providers. With none, the one that `COMPUTESDK_PROVIDER` names is used,
+ * else `local` if this machine can isolate.
+ */
+export declare class Compute {
+  constructor(config?: ComputeConfig)
+  /** Makes and finds sandboxes. */
+  readonly sandbox: ComputeSandboxes
+  /** Works with these settings from now on; sandboxes that exist stay where they are. Throws `InvalidArgumentError`. */
+  setConfig(config: ComputeConfig): this
+  /** The settings, with the provider under both of its names; `null` if there are none. */
+  getConfig(): ComputeConfig | null
+  /** Forgets the settings. */
+  clearConfig(): this
+}
+
+/** The instance that is ready to use; called, it makes another. */
+export interface CallableCompute extends Compute {
+  (config?: ComputeConfig): Compute
+}
+
+/**
+ * The instance that is ready to use. Called with settings it makes another: `compute({ provider })`.
+ *
+ * @example
+ * ```ts
+ * compute.setConfig({ provider: local() })
+ * const created = await compute.sandbox.create()
+ * try {
+ *   const result = await created.runCommand('false')
+ *   console.log(result.exitCode)
+ * } finally {
+ *   await created.destroy()
+ * }
+ * ```
+ */
+export declare const compute: CallableCompute
+
+/**
+ * Makes a strict instance: `runCommand` of its sandboxes raises `CommandExitError` for an exit code other than 0.
+ *
+ * @example
+ * ```ts
+ * const strict = createCompute({ defaultProvider: local() })
+ * await using checked = await strict.sandbox.create()
+ * try {
+ *   await checked.runCommand('false')
+ * } catch (error) {
+ *   if (error instanceof CommandExitError) console.error(error.result.exitCode, error.result.stderr)
+ *   else throw error
+ * }
+ * ```
+ */
+export declare function createCompute(config?: ComputeConfig): Compute
+
+/** What a request may ask for. */
+export type ComputeAction =
+  | `compute.sandbox.${'create' | 'list' | 'destroy' | 'getInfo' | 'getUrl' | 'runCode' | 'runCommand'}`
+  | `compute.sandbox.filesystem.${'readFile' | 'writeFile' | 'mkdir' | 'readdir' | 'exists' | 'remove'}`
+
+/** The body of a request to {@link handleComputeRequest}. */
+export interface ComputeRequest {
+  /** What to do. */
+  action: ComputeAction
+  /** Needed by all actions but `create` and `list`. */
+  sandboxId?: string | undefined
+  /** What `runCommand` runs. */
+  command?: string | undefined
+  /** Its arguments; without them the command is a line for the shell. */
+  args?: readonly string[] | undefined
+  /** What `runCode` runs. */
+  code?: string | undefined
+  /** Its language. */
+  runtime?: Runtime | undefined
+  /** The file or directory. */
+  path?: string | undefined
+  /** What `writeFile` writes. */
+  content?: string | undefined
+  /** The port of `getUrl`. */
+  port?: number | undefined
+  /** The protocol of `getUrl`. */
+  protocol?: 'http' | 'https' | 'ws' | 'wss' | undefined
+  /** Options of `create`. */
+  options?: CreateSandboxOptions | undefined
+  /** Options of `runCommand` and `runCode`. */
+  commandOptions?: Pick<RunCommandOptions, 'cwd' | 'env' | 'timeout' | 'background'> | undefined
+}
+
+/** The answer to a {@link ComputeRequest}. */
+export type ComputeResponse = ComputeSuccess | ComputeFailure
+
+/** The answer where all went well. Dates are ISO text. */
+export interface ComputeSuccess {
+  /** Tells the two answers apart. */
+  success: true
+  /** The sandbox that it is about. */
+  sandboxId?: string
+  /** The name of its provider. */
+  provider: string
+  /** HTTP status. */
+  status: number
+  /** Of `runCommand` and `runCode`. */
+  result?: CommandResult | CodeResult
+  /** Of `getInfo`. */
+  info?: Omit<SandboxInfo, 'createdAt' | 'expiresAt'> & { createdAt: string; expiresAt?: string }
+  /** Of `getUrl`. */
+  url?: string
+  /** Of `readFile`. */
+  fileContent?: string
+  /** Of `readdir`. */
+  files?: (Omit<FileEntry, 'modified' | 'lastModified'> & { modified?: string; lastModified?: string })[]
+  /** Of `exists`. */
+  exists?: boolean
+  /** Of `list`. */
+  sandboxes?: { sandboxId: string; provider: string }[]
+}
+
+/** The answer where something went wrong. */
+export interface ComputeFailure {
+  /** Tells the two answers apart. */
+  success: false
+  /** The message. */
+  error: string
+  /** The stable code of the error. */
+  code: string
+  /** The sandbox that it is about. */
+  sandboxId?: string
+  /** The name of its provider. */
+  provider?: string
+  /** HTTP status. */
+  status: number
+}
+
+/** What opens the request handler, which is closed by default. */
+export interface ComputeRequestOptions {
+  /** Whether a request may do this. A text names an owner: what is made exists for its owner alone. */
+  authorize?:
+    | ((
+        request: Request | ComputeRequest,
+        action: ComputeAction,
+      ) => boolean | string | Promise<boolean | string>)
+    | undefined
+  /** What a request may do. Default: all but `list`. */
+  allowedActions?: readonly ComputeAction[] | undefined
+  /** Keys of `options` that a request may set. Default: `runtime`, `timeout`, `metadata`. */
+  allowedCreateOptions?: readonly (keyof CreateSandboxOptions)[] | undefined
+  /** Options of every sandbox that a request makes. */
+  createDefaults?: CreateSandboxOptions | undefined
+  /** Limits of every request. */
+  limits?:
+    | {
+        /** Bytes of a body. Default: 4 MiB. */
+        body?: number | undefined
+        /** Bytes of a command or of code. Default: 256 KiB. */
+        code?: number | undefined
+        /** Bytes of each output stream. Default: 1 MiB. */
+        output?: number | undefined
+        /** ms of an action. Default: 60000. */
+        action?: number | undefined
+        /** ms of a sandbox's life. Default: 900000 (15 minutes). */
+        life?: number | undefined
+      }
+    | undefined
+  /** Other sites whose pages may ask. Default: none. */
+  allowedOrigins?: readonly string[] | undefined
+  /** Is told of every action. */
+  onAction?: ((action: ComputeAction, sandboxId: string | undefined) => void) | undefined
+  /** Is told of every failure, with what the answer leaves out. */
+  onError?: ((error: unknown) => void) | undefined
+}
+
+/** What {@link handleComputeRequest} takes. */
+export interface HandleComputeRequestParams<R extends ComputeRequest | Request = ComputeRequest | Request>
+  extends ComputeRequestOptions {
+  /** A parsed body, or a Web `Request`. */
+  request: R
+  /** Default: as `compute` is configured. */
+  provider?: ProviderPlugin | undefined
+}
+
+/**
+ * Answers a parsed request body with an object.
+ *
+ * Not part of this version: rejects with `UnsupportedError`.
+ */
+export declare function handleComputeRequest(
+  params: HandleComputeRequestParams<ComputeRequest>,
+): Promise<ComputeResponse>
+/**
+ * Answers a Web `Request` with a `Response`.
+ *
+ * Not part of this version: rejects with `UnsupportedError`.
+ */
+export declare function handleComputeRequest(params: HandleComputeRequestParams<Request>): Promise<Response>
+/** Not part of this version: rejects with `UnsupportedError`. */
+export declare function handleComputeRequest(
+  request: ComputeRequest,
+  provider?: ProviderPlugin,
+  options?: ComputeRequestOptions,
+): Promise<ComputeResponse>
+/** Not part of this version: rejects with `UnsupportedError`. */
+export declare function handleComputeRequest(
+  request: Request,
+  provider?: ProviderPlugin,
+  options?: ComputeRequestOptions,
+): Promise<Response>
+
+/** The same as {@link handleComputeRequest}. Not part of this version: rejects with `UnsupportedError`. */
+export declare const handleHttpComputeRequest: typeof handleComputeRequest
+
+/** The stable codes of errors, one for each kind and, in few cases, one for a finer kind. */
+export type ErrorCode =
+  | 'ABORTED'
+  | 'ALREADY_EXISTS'
+  | 'CODE_SYNTAX'
+  | 'COMMAND_EXIT'
+  | 'INTERNAL'
+  | 'INVALID_ARGUMENT'
+  | 'NOT_FOUND'
+  | 'NOT_UTF8'
+  | 'PERMISSION_DENIED'
+  | 'QUOTA_EXCEEDED'
+  | 'RATE_LIMITED'
+  | 'TIMEOUT'
+  | 'UNAUTHENTICATED'
+  | 'UNAVAILABLE'
+  | 'UNSUPPORTED'
+
+/** What an error of your own making may tell, besides its message. */
+export interface ComputeErrorDetails {
+  /** The provider that was asked. */
+  provider?: string | undefined
+  /** The sandbox that it is about. */
+  sandboxId?: string | undefined
+  /** The call that failed. */
+  operation?: string | undefined
+  /** Default: `false`. */
+  retryable?: boolean | undefined
+  /** What to do about it. */
+  hint?: string | undefined
+  /** What it came from. */
+  cause?: unknown
+}
+
+/**
+ * Everything that this package raises. A failure of the package itself has the code `INTERNAL`; every other kind has a
+ * class of its own. `instanceof` holds across ES modules, CommonJS, worker threads and bundled copies.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await sandbox.filesystem.readFile('/nowhere')
+ * } catch (error) {
+ *   if (error instanceof NotFoundError) console.error(error.message, error.hint)
+ *   else throw error
+ * }
+ * ```
+ */
+export declare class ComputeError extends Error {
+  constructor(message: string, details?: ComputeErrorDetails)
+  /** What kind of error it is. Stable. */
+  readonly code: ErrorCode
+  /** The provider that was asked. */
+  readonly provider: string | undefined
+  /** The sandbox that it is about. */
+  readonly sandboxId: string | undefined
+  /** The call that failed, such as `'runCommand'`. */
+  readonly operation: string | undefined
+  /** Whether the same call may succeed later without anything being changed. */
+  readonly retryable: boolean
+  /** What to do about it, if that is known. */
+  readonly hint: string | undefined
+}
+
+/** A `signal` was aborted. `cause` is the signal's reason. */
+export declare class AbortError extends ComputeError {
+  constructor(message: string, details?: ComputeErrorDetails & { result?: CommandResult | undefined })
+  readonly code: 'ABORTED'
+  /** What the command had done so far, if it had begun. */
+  readonly result?: CommandResult
+}
+
+/** Something of that name is there already. */
+export declare class AlreadyExistsError extends ComputeError {
+  readonly code: 'ALREADY_EXISTS'
+}
+
+/** The provider does not know who is asking: a key is missing or wrong. */
+export declare class AuthenticationError extends ComputeError {
+  readonly code: 'UNAUTHENTICATED'
+}
+
+/** Source code that its language cannot parse. The message begins with `Syntax error`. */
+export declare class CodeSyntaxError extends ComputeError {
+  constructor(message: string, details?: ComputeErrorDetails & { result?: CommandResult | undefined })
+  readonly code: 'CODE_SYNTAX'
+  /** What came of the interpreter. */
+  readonly result: CommandResult | undefined
+  /** What was printed before; as a rule nothing. */
+  readonly stdout: string
+  /** What the interpreter says about it. */
+  readonly stderr: string
+  /** The interpreter's exit code. */
+  readonly exitCode: number
+}
+
+/** What a {@link CommandExitError} tells about its command. */
+export interface CommandExitResult extends Partial<CommandResult> {
+  exitCode: number
+  stdout: string
+  stderr: string
+  /** What went wrong, if its maker said so. */
+  error?: string
+}
+
+/**
+ * A command ended with an exit code other than 0, where that was to be raised: see `throwOnError`. The
+ * message is `Command exited with code <n>`.
+ */
+export declare class CommandExitError extends ComputeError {
+  constructor(result: CommandExitResult, details?: ComputeErrorDetails)
+  readonly code: 'COMMAND_EXIT'
+  /** By this name others find it: see {@link isCommandExitError}. */
+  readonly name: 'CommandExitError'
+  /** What the command has done. */
+  readonly result: CommandExitResult
+}
+
+/** An input that cannot be right. Code `NOT_UTF8`: bytes that were read as text. */
+export declare class InvalidArgumentError extends ComputeError {
+  readonly code: 'INVALID_ARGUMENT' | 'NOT_UTF8'
+}
+
+/** What is named does not exist, or no longer: a file, a directory, a sandbox. */
+export declare class NotFoundError extends ComputeError {
+  readonly code: 'NOT_FOUND'
+}
+
+/** It exists, but may not be touched. */
+export declare class PermissionDeniedError extends ComputeError {
+  readonly code: 'PERMISSION_DENIED'
+}
+
+/** A limit of size or number is used up. */
+export declare class QuotaExceededError extends ComputeError {
+  readonly code: 'QUOTA_EXCEEDED'
+}
+
+/** Too many requests in too short a time. */
+export declare class RateLimitError extends ComputeError {
+  constructor(message: string, details?: ComputeErrorDetails & { retryAfterMs?: number | undefined })
+  readonly code: 'RATE_LIMITED'
+  /** How long the provider asked to wait, in ms. */
+  readonly retryAfterMs?: number
+}
+
+/** A call that has no result of its own took too long. A command's `timeout` is a result instead. */
+export declare class TimeoutError extends ComputeError {
+  readonly code: 'TIMEOUT'
+}
+
+/** The provider cannot answer now. */
+export declare class UnavailableError extends ComputeError {
+  readonly code: 'UNAVAILABLE'
+}
+
+/** This provider, machine or version cannot do it; the message names what. */
+export declare class UnsupportedError extends ComputeError {
+  readonly code: 'UNSUPPORTED'
+}
+
+/** Whether a value is a {@link CommandExitError}, by its shape: also one of another package. */
+export declare function isCommandExitError(
+  value: unknown,
+): value is Error & Pick<CommandExitError, 'name' | 'result'>

@@ -28,8 +28,7 @@ fn start() {
     crate::telemetry::start();
     // One thread per core would be for programs that compute; this one waits.
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 4);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     match runtime {
         Ok(runtime) => napi::bindgen_prelude::create_custom_tokio_runtime(runtime),
         Err(error) => tracing::warn!(%error, "the default runtime is used"),

@@ -5,7 +5,7 @@
 //! own providers. What a plug-in cannot do, or not yet through here, is refused by name.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -21,13 +21,15 @@ use super::error::thrown;
 use super::provider;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
-    Capabilities, Chunk, Command, Content, Control, CreateRequest, Entry, Exit, Files, Info, Instance, Metrics,
-    Output, Process, Program, Provider, Status as Life, not_yet,
+    Capabilities, Chunk, Command, Content, Control, CreateRequest, Entry, Exit, Files, Info, Instance,
+    Metrics, Output, Process, Program, Provider, Status as Life, not_yet,
 };
 
 type Call<T> = ThreadsafeFunction<(String, Value), Promise<T>, FnArgs<(String, Value)>, Status, false, true>;
 
-fn callable<T: FromNapiValue + 'static>(function: &Function<'_, FnArgs<(String, Value)>, Promise<T>>) -> napi::Result<Call<T>> {
+fn callable<T: FromNapiValue + 'static>(
+    function: &Function<'_, FnArgs<(String, Value)>, Promise<T>>,
+) -> napi::Result<Call<T>> {
     function
         .build_threadsafe_function::<(String, Value)>()
         .callee_handled::<false>()
@@ -46,12 +48,12 @@ pub fn plugin(
     name: String,
     function: Function<'_, FnArgs<(String, Value)>, Promise<Vec<Handle>>>,
 ) -> napi::Result<provider::Handle> {
-    Ok(External::new(Arc::new(Plugin { name, call: callable(&function)? })))
+    Ok(External::new(Arc::new(Plugin { name, call: Arc::new(callable(&function)?) })))
 }
 
 struct Plugin {
     name: String,
-    call: Call<Vec<Handle>>,
+    call: Arc<Call<Vec<Handle>>>,
 }
 
 impl Debug for Plugin {
@@ -81,7 +83,8 @@ impl FromNapiValue for Handle {
         // SAFETY: the caller's promise about `env` and `value` is passed on.
         let object = unsafe { Object::from_napi_value(env, value) }?;
         let missing = || napi::Error::from_reason("a plug-in's sandbox was handed over incomplete");
-        let function: Function<'_, FnArgs<(String, Value)>, Promise<Value>> = object.get("call")?.ok_or_else(missing)?;
+        let function: Function<'_, FnArgs<(String, Value)>, Promise<Value>> =
+            object.get("call")?.ok_or_else(missing)?;
         let native: Object<'_> = object.get("native")?.ok_or_else(missing)?;
         Ok(Self {
             id: object.get("id")?.ok_or_else(missing)?,
@@ -113,7 +116,18 @@ impl Provider for Plugin {
     }
 
     async fn create(&self, request: &CreateRequest) -> Result<Arc<dyn Instance>> {
-        let created = call(&self.call, "create", create_options(request)?).await?;
+        let options = create_options(request)?;
+        let function = Arc::clone(&self.call);
+        let (sender, created) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            // A plug-in cannot be stopped: what it makes after its caller has gone is unmade.
+            if let Err(Ok(unwanted)) = sender.send(call(&function, "create", options).await) {
+                for handle in unwanted {
+                    let _ = call(&handle.call, "destroy", json!([])).await;
+                }
+            }
+        });
+        let created = created.await.map_err(|_| silent())??;
         let handle = created.into_iter().next().ok_or_else(|| {
             Error::new(ErrorKind::Internal, format!("the provider `{}` created nothing", self.name))
         })?;
@@ -122,12 +136,18 @@ impl Provider for Plugin {
 
     async fn connect(&self, id: &str) -> Result<Option<Arc<dyn Instance>>> {
         let found = call(&self.call, "getById", json!([id])).await?;
-        Ok(found.into_iter().next().map(|handle| Arc::new(PluginInstance::new(handle, None)) as Arc<dyn Instance>))
+        Ok(found
+            .into_iter()
+            .next()
+            .map(|handle| Arc::new(PluginInstance::new(handle, None)) as Arc<dyn Instance>))
     }
 
     async fn list(&self) -> Result<Vec<Arc<dyn Instance>>> {
         let found = call(&self.call, "list", json!([])).await?;
-        Ok(found.into_iter().map(|handle| Arc::new(PluginInstance::new(handle, None)) as Arc<dyn Instance>).collect())
+        Ok(found
+            .into_iter()
+            .map(|handle| Arc::new(PluginInstance::new(handle, None)) as Arc<dyn Instance>)
+            .collect())
     }
 
     async fn info(&self, id: &str) -> Result<Option<Info>> {
@@ -220,7 +240,7 @@ impl Instance for PluginInstance {
             },
             reason: None,
             created_at: moment(&info["createdAt"]).unwrap_or_else(SystemTime::now),
-            timeout: Duration::from_millis(info["timeout"].as_u64().unwrap_or(0)),
+            timeout: Duration::from_millis(whole(&info["timeout"]).unwrap_or(0)),
             expires_at: None,
             metadata: info["metadata"].as_object().cloned(),
             runtime: self.runtime.clone(),
@@ -251,7 +271,7 @@ impl Instance for PluginInstance {
         let (sender, result) = tokio::sync::watch::channel(None);
         tokio::spawn(async move {
             let result = call(&function, "runCommand", json!([line, options])).await;
-            sender.send_replace(Some(result.map_err(Arc::new)));
+            sender.send_replace(Some(result.map_err(|error| Arc::new(Mutex::new(Some(error))))));
         });
         let control = Arc::new(Running(result.clone()));
         Ok(Process { output: Box::new(Printed { result, stderr: None, started: false }), control })
@@ -296,19 +316,28 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-fn moment(value: &Value) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(value.as_u64()?))
+/// A number that is neither negative nor broken. Large ones come as floating point.
+fn whole(value: &Value) -> Option<u64> {
+    value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0).map(|number| number as u64)
 }
 
-type Ending = tokio::sync::watch::Receiver<Option<Result<Value, Arc<Error>>>>;
+fn moment(value: &Value) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(whole(value)?))
+}
 
-async fn ended(result: &Ending) -> Result<Value> {
+/// How a plug-in's command ended.
+type Ending = tokio::sync::watch::Receiver<Option<Result<Value, Failure>>>;
+
+/// For the first who asks: it may be an exception of the plug-in's own, and there are no copies of those.
+type Failure = Arc<Mutex<Option<Error>>>;
+
+async fn ended(result: &Ending) -> Option<Result<Value, Failure>> {
     let mut result = result.clone();
-    match result.wait_for(Option::is_some).await.ok().and_then(|result| result.clone()) {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(error)) => Err(Error::new(error.kind(), error.message().to_owned())),
-        None => Err(Error::new(ErrorKind::Unavailable, "the provider did not answer")),
-    }
+    result.wait_for(Option::is_some).await.ok().and_then(|result| result.clone())
+}
+
+fn silent() -> Error {
+    Error::new(ErrorKind::Unavailable, "the provider did not answer")
 }
 
 /// What a plug-in's command has printed: all at once, at its end.
@@ -325,7 +354,7 @@ impl Output for Printed {
         if self.started {
             return self.stderr.take().map(Chunk::Stderr);
         }
-        let value = ended(&self.result).await.ok()?;
+        let value = ended(&self.result).await?.ok()?;
         self.started = true;
         let text = |name: &str| Bytes::from(value[name].as_str().unwrap_or_default().to_owned());
         self.stderr = Some(text("stderr")).filter(|text| !text.is_empty());
@@ -343,7 +372,9 @@ impl Control for Running {
     }
 
     async fn wait(&self) -> Result<Exit> {
-        let value = ended(&self.0).await?;
+        let value = ended(&self.0).await.ok_or_else(silent)?.map_err(|error| {
+            error.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(silent)
+        })?;
         Ok(Exit::Code(value["exitCode"].as_i64().unwrap_or(0) as i32))
     }
 
@@ -360,7 +391,9 @@ impl Control for Running {
     }
 
     async fn kill(&self) -> Result<()> {
-        Err(Error::unsupported("a command of a plug-in provider cannot be ended: `timeout` and `signal` do not work"))
+        Err(Error::unsupported(
+            "a command of a plug-in provider cannot be ended: `timeout` and `signal` do not work",
+        ))
     }
 
     async fn resize(&self, _: u16, _: u16) -> Result<()> {
@@ -372,7 +405,10 @@ impl Control for Running {
 impl Files for PluginInstance {
     async fn read(&self, path: &str) -> Result<Content> {
         let content = self.file("readFile", json!([path])).await?;
-        Ok(Content::from(Bytes::from(content.as_str().unwrap_or_default().to_owned())))
+        let text = content
+            .as_str()
+            .ok_or_else(|| Error::unsupported("`readFile` of this plug-in provider gave no text"))?;
+        Ok(Content::from(Bytes::from(text.to_owned())))
     }
 
     async fn write(&self, path: &str, mut content: Content) -> Result<()> {
@@ -380,8 +416,9 @@ impl Files for PluginInstance {
         while let Some(bytes) = content.bytes.next().await.transpose()? {
             all.extend_from_slice(&bytes);
         }
-        let text = String::from_utf8(all.to_vec())
-            .map_err(|_| Error::unsupported("bytes that are no UTF-8 text cannot be passed to a plug-in provider"))?;
+        let text = String::from_utf8(all.to_vec()).map_err(|_| {
+            Error::unsupported("bytes that are no UTF-8 text cannot be passed to a plug-in provider")
+        })?;
         self.file("writeFile", json!([path, text])).await.map(drop)
     }
 
@@ -398,7 +435,7 @@ impl Files for PluginInstance {
             .map(|entry| Entry {
                 name: entry["name"].as_str().unwrap_or_default().to_owned(),
                 directory: entry["type"] == "directory" || entry["isDirectory"] == true,
-                size: entry["size"].as_u64(),
+                size: whole(&entry["size"]),
                 modified: moment(&entry["modified"]).or_else(|| moment(&entry["lastModified"])),
                 symlink_target: None,
             })
@@ -410,7 +447,13 @@ impl Files for PluginInstance {
     async fn stat(&self, path: &str) -> Result<Option<Entry>> {
         let exists = self.file("exists", json!([path])).await? == true;
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(exists.then_some(Entry { name, directory: false, size: None, modified: None, symlink_target: None }))
+        Ok(exists.then_some(Entry {
+            name,
+            directory: false,
+            size: None,
+            modified: None,
+            symlink_target: None,
+        }))
     }
 
     async fn remove(&self, path: &str) -> Result<()> {

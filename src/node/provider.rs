@@ -19,7 +19,8 @@ fn handle(provider: impl contract::Provider + 'static) -> Handle {
 
 #[napi(skip_typescript)]
 pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
-    const OPTIONS: [&str; 8] = ["timeout", "runtime", "resources", "python", "node", "network", "mounts", "templates"];
+    const OPTIONS: [&str; 8] =
+        ["timeout", "runtime", "resources", "python", "node", "network", "mounts", "templates"];
     let fields = Fields::of("local", &config, &OPTIONS)?;
     for later in ["network", "mounts", "templates"] {
         // No network is what there is.
@@ -43,14 +44,16 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
 
 #[napi(skip_typescript)]
 pub fn docker(config: Unknown<'_>) -> napi::Result<Handle> {
-    const OPTIONS: [&str; 8] = ["image", "socketPath", "host", "tls", "resources", "network", "timeout", "runtime"];
+    const OPTIONS: [&str; 8] =
+        ["image", "socketPath", "host", "tls", "resources", "network", "timeout", "runtime"];
     Fields::of("docker", &config, &OPTIONS)?;
     Ok(handle(docker::Docker))
 }
 
-#[napi(skip_typescript)]
+#[napi(js_name = "e2b", skip_typescript)]
 pub fn e2b(config: Unknown<'_>) -> napi::Result<Handle> {
-    const OPTIONS: [&str; 7] = ["apiKey", "runtime", "timeout", "templateId", "apiUrl", "sandboxUrl", "domain"];
+    const OPTIONS: [&str; 7] =
+        ["apiKey", "runtime", "timeout", "templateId", "apiUrl", "sandboxUrl", "domain"];
     let fields = Fields::of("e2b", &config, &OPTIONS)?;
     fields.string("apiKey")?;
     Ok(handle(e2b::E2b))

@@ -5,10 +5,10 @@ use napi::Status;
 use napi::bindgen_prelude::{FnArgs, Promise, Unknown};
 use napi::threadsafe_function::{ThreadsafeFunction, UnknownReturnValue};
 use napi_derive::napi;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::convert::{self, Fields};
-use super::error::{thrown, with_details};
+use super::error::{Details, thrown, with_details};
 use crate::command::{self as core, Listener, RunOptions};
 use crate::error::{Error, Result};
 use crate::provider::{ByteStream, Command};
@@ -20,10 +20,20 @@ use crate::sandbox::Sandbox;
 type TextCallback = ThreadsafeFunction<String, UnknownReturnValue, FnArgs<(String,)>, Status, false, true>;
 
 /// A function that gives the next piece of input, `null` at its end.
-type Pull = ThreadsafeFunction<(), Promise<Option<napi::bindgen_prelude::Uint8Array>>, (), Status, false, true>;
+type Pull =
+    ThreadsafeFunction<(), Promise<Option<napi::bindgen_prelude::Uint8Array>>, (), Status, false, true>;
 
 const OPTIONS: [&str; 11] = [
-    "cwd", "env", "timeout", "background", "signal", "onStdout", "onStderr", "stdin", "user", "maxOutput",
+    "cwd",
+    "env",
+    "timeout",
+    "background",
+    "signal",
+    "onStdout",
+    "onStderr",
+    "stdin",
+    "user",
+    "maxOutput",
     "throwOnError",
 ];
 
@@ -54,7 +64,10 @@ impl Run {
             return Err(crate::provider::not_yet("`background`"));
         }
         let stdin = input(fields)?;
-        let listener = JsListener { stdout: text_callback(fields, "onStdout")?, stderr: text_callback(fields, "onStderr")? };
+        let listener = JsListener {
+            stdout: text_callback(fields, "onStdout")?,
+            stderr: text_callback(fields, "onStderr")?,
+        };
         let listens = listener.stdout.is_some() || listener.stderr.is_some();
         Ok(Self {
             command: Command {
@@ -125,32 +138,53 @@ async fn tell(callback: Option<&TextCallback>, text: String) -> Result<()> {
     }
 }
 
-/// What came of a command.
+/// What came of a command. An exit code other than 0 is a result, unless it was to be raised.
 #[napi(object, object_from_js = false)]
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CommandResult {
+    /// Standard output. Bytes that are no UTF-8 are U+FFFD.
     pub stdout: String,
+    /// Standard error, likewise.
     pub stderr: String,
+    /// 0 is success; 124 after a timeout; 127 if there is no such program; 128 + n after signal n.
     pub exit_code: i32,
+    /// Whole milliseconds from start to end, 1 at least.
     pub duration_ms: f64,
+    /// The older name of `durationMs`.
     pub execution_time: f64,
+    /// The sandbox that it ran in.
     pub sandbox_id: String,
+    /// The name of the sandbox's provider.
     pub provider: String,
+    /// More was written than `maxOutput` let the result keep.
+    #[napi(ts_type = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub truncated: Option<bool>,
+    /// `timeout` ended it; what is here is the output so far.
+    #[napi(ts_type = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timed_out: Option<bool>,
+    /// The signal that ended it, such as `'SIGKILL'`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
+    #[napi(skip_typescript)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    #[napi(skip_typescript)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
 }
 
 impl CommandResult {
-    pub(super) fn new(sandbox: &Sandbox, output: core::Output) -> Self {
+    pub(super) fn new(output: core::Output, sandbox_id: &str, provider: &str) -> Self {
         let duration = millis(&output);
         Self {
             exit_code: output.exit_code,
             duration_ms: duration,
             execution_time: duration,
-            sandbox_id: sandbox.id().to_owned(),
-            provider: sandbox.provider().name().to_owned(),
+            sandbox_id: sandbox_id.to_owned(),
+            provider: provider.to_owned(),
             truncated: output.truncated.then_some(true),
             timed_out: output.timed_out.then_some(true),
             signal: output.signal.map(signal_name),
@@ -167,49 +201,38 @@ fn millis(output: &core::Output) -> f64 {
     (output.duration.as_millis() as f64).max(1.0)
 }
 
-/// What came of a command, as the `result` of an error.
-pub(super) fn output_json(output: &core::Output) -> Value {
-    let mut result = json!({
-        "stdout": output.stdout,
-        "stderr": output.stderr,
-        "exitCode": output.exit_code,
-        "durationMs": millis(output),
-    });
-    if output.timed_out {
-        result["timedOut"] = true.into();
-    }
-    if output.truncated {
-        result["truncated"] = true.into();
-    }
-    if let Some(signal) = output.signal {
-        result["signal"] = signal_name(signal).into();
-    }
-    result
-}
-
 /// Raises a non-zero exit, where that was asked for.
-pub(super) fn raise(sandbox: &Sandbox, operation: &str, output: &core::Output, wanted: bool) -> napi::Result<()> {
+pub(super) fn raise(
+    sandbox: &Sandbox,
+    operation: &str,
+    output: &core::Output,
+    wanted: bool,
+) -> napi::Result<()> {
     if !wanted || output.exit_code == 0 {
         return Ok(());
     }
-    let details = json!({
-        "code": "COMMAND_EXIT",
-        "kind": "COMMAND_EXIT",
-        "provider": sandbox.provider().name(),
-        "sandboxId": sandbox.id(),
-        "operation": operation,
-        "retryable": false,
-        "result": output_json(output),
-    });
+    let (provider, sandbox_id) = (sandbox.provider().name(), sandbox.id());
+    let details = Details {
+        kind: "COMMAND_EXIT",
+        code: "COMMAND_EXIT",
+        provider: Some(provider),
+        sandbox_id: Some(sandbox_id),
+        operation: Some(operation),
+        retryable: false,
+        hint: None,
+        retry_after_ms: None,
+        cause: None,
+        result: Some(CommandResult::new(output.clone(), sandbox_id, provider)),
+    };
     Err(with_details(&format!("Command exited with code {}", output.exit_code), &details))
 }
 
 /// Names of signals, after `signal(7)`.
 fn signal_name(number: i32) -> String {
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-        "WINCH", "IO", "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
     match usize::try_from(number - 1).ok().and_then(|at| NAMES.get(at)) {
         Some(name) => format!("SIG{name}"),
@@ -227,7 +250,9 @@ pub(super) fn command_line<'a>(
     use crate::provider::Program;
     if convert::is_array(command) {
         if !convert::is_missing(options) {
-            return Err(Error::invalid("`runCommand([command, ...args], options)` takes two arguments, got three"));
+            return Err(Error::invalid(
+                "`runCommand([command, ...args], options)` takes two arguments, got three",
+            ));
         }
         return Ok((Program::Args(convert::strings("command", command)?), Run::of_command(args)?));
     }

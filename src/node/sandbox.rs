@@ -17,6 +17,17 @@ use crate::error::{Error, Result as CoreResult};
 use crate::provider::{self as contract, Command, Enforcement, Status, not_yet};
 use crate::sandbox as core;
 
+/// An isolated place that runs commands and code and holds files. Made by `create`, found by `getById`.
+///
+/// After its end every call but `getInfo` and `destroy` raises `NotFoundError`, which tells why it ended. Any call may
+/// raise `UnavailableError`.
+///
+/// @example
+/// ```ts
+/// await using own = await compute.sandbox.create()
+/// await own.filesystem.writeFile('/app/hello.py', 'print("hello")')
+/// const { stdout } = await own.runCommand('python hello.py', { cwd: '/app' })
+/// ```
 #[napi]
 pub struct Sandbox {
     pub(super) core: core::Sandbox,
@@ -24,22 +35,25 @@ pub struct Sandbox {
 
 #[napi]
 impl Sandbox {
+    /// Its id, for `getById`.
     #[napi(getter)]
     pub fn sandbox_id(&self) -> &str {
         self.core.id()
     }
 
+    /// The name of the provider that it came from, such as `'local'`.
     #[napi(getter)]
     pub fn provider(&self) -> &str {
         self.core.provider().name()
     }
 
+    /// Its files.
     #[napi(getter)]
     pub fn filesystem(&self) -> Filesystem {
         Filesystem { sandbox: self.core.clone() }
     }
 
-    #[napi]
+    #[napi(skip_typescript)]
     pub fn run_command<'e>(
         &self,
         env: &'e Env,
@@ -54,11 +68,11 @@ impl Sandbox {
             let command = Command { program, ..run.command };
             let output = sandbox.run_command(command, run.options).await?;
             raise(&sandbox, "runCommand", &output, wanted)?;
-            Ok(CommandResult::new(&sandbox, output))
+            Ok(CommandResult::new(output, sandbox.id(), sandbox.provider().name()))
         })
     }
 
-    #[napi]
+    #[napi(skip_typescript)]
     pub fn run_code<'e>(
         &self,
         env: &'e Env,
@@ -72,27 +86,44 @@ impl Sandbox {
         env.spawn_future(async move {
             let code = sandbox.run_code(&source, language, run.command, run.options).await?;
             raise(&sandbox, "runCode", &code.output, run.throw_on_error == Some(true))?;
-            let mut result = CommandResult::new(&sandbox, code.output);
+            let mut result = CommandResult::new(code.output, sandbox.id(), sandbox.provider().name());
             result.output = Some(format!("{}{}", result.stdout, result.stderr));
             result.language = Some(code.language.to_string());
             Ok(result)
         })
     }
 
+    /// The facts about it. After its end, what was last known, with the reason.
+    ///
+    /// @example
+    /// ```ts
+    /// const { status, expiresAt } = await sandbox.getInfo()
+    /// ```
     #[napi]
     pub async fn get_info(&self) -> napi::Result<SandboxInfo> {
         let info = self.core.info().await?;
         Ok(SandboxInfo::new(self.core.provider().name(), info))
     }
 
-    #[napi]
+    /// Lets it live longer, by `ms` milliseconds.
+    ///
+    /// @example
+    /// ```ts
+    /// await sandbox.extendTimeout(60_000)
+    /// ```
+    #[napi(ts_args_type = "ms: number", ts_return_type = "Promise<void>")]
     pub fn extend_timeout<'e>(&self, env: &'e Env, by: Unknown<'e>) -> napi::Result<PromiseRaw<'e, ()>> {
         let by = convert::millis("ms", &by)?;
         let sandbox = self.core.clone();
         env.spawn_future(async move { Ok(sandbox.extend_timeout(by).await?) })
     }
 
-    #[napi]
+    /// A URL at which a port of it is reached from outside.
+    ///
+    /// On the local provider not part of this version: rejects with `UnsupportedError`.
+    #[napi(
+        ts_args_type = "options: { port: number; protocol?: 'http' | 'https' | 'ws' | 'wss' | undefined }"
+    )]
     pub fn get_url<'e>(&self, env: &'e Env, options: Unknown<'e>) -> napi::Result<PromiseRaw<'e, String>> {
         let fields = convert::Fields::of("options", &options, &["port", "protocol"])?;
         let port = fields.whole("port", u16::MAX.into())?.filter(|port| *port > 0);
@@ -102,11 +133,13 @@ impl Sandbox {
         env.spawn_future(async move { Ok(sandbox.url(port, protocol.as_deref()).await?) })
     }
 
+    /// Ends it and all that runs in it. Twice is fine.
     #[napi]
     pub async fn destroy(&self) -> napi::Result<()> {
         Ok(self.core.destroy().await?)
     }
 
+    /// The same as `destroy`.
     #[napi]
     pub async fn kill(&self) -> napi::Result<()> {
         Ok(self.core.destroy().await?)
@@ -117,7 +150,8 @@ impl Sandbox {
         External::new(Arc::clone(self.core.provider()))
     }
 
-    #[napi]
+    /// The provider's own object for it: a plug-in's, or, of our providers, the sandbox itself.
+    #[napi(ts_generic_types = "T extends object = Sandbox", ts_args_type = "", ts_return_type = "T")]
     pub fn get_instance<'e>(&self, env: &'e Env, this: This<'e, Object<'e>>) -> napi::Result<Object<'e>> {
         match self.core.instance().as_any().downcast_ref::<plugin::PluginInstance>() {
             Some(plugin) => plugin.native(env),
@@ -126,10 +160,9 @@ impl Sandbox {
     }
 
     /// Refuses what a later version will do, by name.
-    #[napi]
+    #[napi(skip_typescript)]
     pub async fn not_yet(&self, what: String) -> napi::Result<()> {
-        let error = not_yet(&format!("`{what}`"));
-        Err(error.within("sandbox", Some(self.core.provider().name()), Some(self.core.id())).into())
+        Err(not_yet(&format!("`{what}`")).into())
     }
 }
 
@@ -154,27 +187,48 @@ fn code_options(runtime: &Unknown<'_>, options: &Unknown<'_>) -> CoreResult<(Opt
     Ok((language, run))
 }
 
+/// The facts about a sandbox.
 #[napi(object, object_from_js = false)]
 pub struct SandboxInfo {
+    /// The sandbox's id.
     pub id: String,
+    /// The name of its provider.
     pub provider: String,
+    /// Whether it lives.
+    #[napi(ts_type = "SandboxStatus")]
     pub status: String,
+    /// Why it no longer lives.
     pub reason: Option<String>,
+    /// When it was made.
     pub created_at: Date,
+    /// The life granted to it in all, in ms, extensions included. 0: until it is destroyed.
     pub timeout: f64,
+    /// When it will end.
     pub expires_at: Option<Date>,
+    /// What was given at its creation.
+    #[napi(ts_type = "JsonObject")]
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The runtime that it has, if one was asked for.
     pub runtime: Option<String>,
+    /// The layers of isolation that are on.
     pub isolation: Option<Vec<String>>,
+    /// The limits in force.
     pub limits: Option<Limits>,
 }
 
+/// The limits of a sandbox.
 #[napi(object, object_from_js = false)]
 pub struct Limits {
+    /// Whether they hold for the sandbox as a whole, or for each of its processes.
+    #[napi(ts_type = "'cgroup' | 'per-process'")]
     pub enforcement: String,
+    /// Bytes of memory.
     pub memory: f64,
+    /// Bytes of files.
     pub disk: f64,
+    /// Processors. Not there: all of them.
     pub cpus: Option<f64>,
+    /// Processes and threads at once.
     pub processes: u32,
 }
 

@@ -31,7 +31,11 @@ pub fn of_this_machine() -> Result<Vec<Arc<dyn Provider>>> {
 fn by_name(name: &str) -> Result<Arc<dyn Provider>> {
     BY_NAME.iter().find(|(known, _)| *known == name).map(|(_, make)| make()).ok_or_else(|| {
         let known: Vec<_> = BY_NAME.iter().map(|(known, _)| *known).collect();
-        Error::invalid(format!("{} names no provider: `{name}`; there is: {}", config::PROVIDER, known.join(", ")))
+        Error::invalid(format!(
+            "{} names no provider: `{name}`; there is: {}",
+            config::PROVIDER,
+            known.join(", ")
+        ))
     })
 }
 

@@ -12,7 +12,7 @@ use futures_util::stream;
 
 use crate::harness::{At, Case, cases};
 
-pub const CASES: &[Case] = cases![
+pub(super) const CASES: &[Case] = cases![
     code_runs_in_its_language,
     the_argument_wins_over_the_sandboxes_runtime,
     a_version_that_is_not_here_falls_back_to_the_family,
@@ -49,7 +49,12 @@ async fn code_runs_in_its_language(at: At) {
         ("const a = [6, 7]; console.log(a.reduce((x, y) => x * y))", Node),
     ] {
         let run = code(&sandbox, source, None).await.unwrap();
-        assert_eq!((run.output.stdout.as_str(), run.language), ("42\n", language), "{source}: {}", run.output.stderr);
+        assert_eq!(
+            (run.output.stdout.as_str(), run.language),
+            ("42\n", language),
+            "{source}: {}",
+            run.output.stderr
+        );
     }
     assert_eq!(stdout(&sandbox, "", Some(Python)).await, "");
     assert_eq!(stdout(&sandbox, "", Some(Node)).await, "");
@@ -72,7 +77,9 @@ async fn a_version_that_is_not_here_falls_back_to_the_family(at: At) {
 
 async fn source_that_does_not_parse_is_an_error_with_its_output(at: At) {
     let sandbox = at.sandbox().await;
-    for (source, language) in [("def f(:\n  pass", Python), ("const = ;", Node), ("invalid code", Node), ("  x = 1\n y", Python)] {
+    for (source, language) in
+        [("def f(:\n  pass", Python), ("const = ;", Node), ("invalid code", Node), ("  x = 1\n y", Python)]
+    {
         let error = code(&sandbox, source, Some(language)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CodeSyntax, "{source}: {error}");
         assert!(error.message().starts_with("Syntax error"), "{error}");
@@ -112,7 +119,10 @@ async fn code_is_text_and_never_the_shells(at: At) {
     let odd = "$(touch /tmp/x) `id` \\ ' \" é☕😀 -c %s";
     let literal = serde_json::to_string(odd).unwrap();
     assert_eq!(stdout(&sandbox, &format!("print({literal})"), Some(Python)).await, format!("{odd}\n"));
-    assert_eq!(stdout(&sandbox, &format!("console.log('%s', {literal})"), Some(Node)).await, format!("{odd}\n"));
+    assert_eq!(
+        stdout(&sandbox, &format!("console.log('%s', {literal})"), Some(Node)).await,
+        format!("{odd}\n")
+    );
     assert!(!sandbox.filesystem().exists("/tmp/x").await);
 }
 
@@ -162,6 +172,9 @@ async fn code_is_under_the_options_of_commands(at: At) {
 async fn impossible_code_is_refused(at: At) {
     let sandbox = at.sandbox().await;
     for source in ["print('\0')".to_owned(), "#".repeat((16 << 20) + 1)] {
-        assert_eq!(code(&sandbox, &source, Some(Python)).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(
+            code(&sandbox, &source, Some(Python)).await.unwrap_err().kind(),
+            ErrorKind::InvalidArgument
+        );
     }
 }

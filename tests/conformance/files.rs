@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
 
-pub const CASES: &[Case] = cases![
+pub(super) const CASES: &[Case] = cases![
     what_is_written_is_read,
     content_that_comes_in_pieces_is_written_whole,
     writing_makes_parents,
@@ -106,7 +106,11 @@ async fn writing_makes_parents(at: At) {
         assert_eq!(text(&sandbox, path).await, "here");
     }
     // They are the user's.
-    let output = sh(&sandbox, "echo more >> /app/a/b/c.txt && touch /app/a/d && stat -c %U /app /app/a/b/c.txt | uniq").await;
+    let output = sh(
+        &sandbox,
+        "echo more >> /app/a/b/c.txt && touch /app/a/d && stat -c %U /app /app/a/b/c.txt | uniq",
+    )
+    .await;
     assert_eq!(output.stdout, sh(&sandbox, "id -un").await.stdout, "{}", output.stderr);
 }
 
@@ -141,7 +145,12 @@ async fn writing_goes_through_links(at: At) {
         sandbox.filesystem().write(link, content.clone()).await.unwrap();
         assert!(sandbox.filesystem().read(target).await.unwrap() == content, "{link}");
     }
-    assert_eq!(sh(&sandbox, "cd /tmp/a; readlink b/relative chain dangling dir | wc -l; find . -type f | sort").await.stdout, "4\n./b/made\n./b/new\n./file\n");
+    assert_eq!(
+        sh(&sandbox, "cd /tmp/a; readlink b/relative chain dangling dir | wc -l; find . -type f | sort")
+            .await
+            .stdout,
+        "4\n./b/made\n./b/new\n./file\n"
+    );
 }
 
 async fn links_in_a_circle_are_refused(at: At) {
@@ -179,8 +188,10 @@ async fn a_dropped_write_leaves_the_old_content(at: At) {
     write(&sandbox, "/tmp/file", "old").await;
     for step in 0..30_u64 {
         let endless = stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 100_000]))).take(50);
-        let content = Content { size: None, bytes: endless.chain(stream::once(std::future::pending())).boxed() };
-        let _ = tokio::time::timeout(Duration::from_micros(step * 100), files.write("/tmp/file", content)).await;
+        let content =
+            Content { size: None, bytes: endless.chain(stream::once(std::future::pending())).boxed() };
+        let _ =
+            tokio::time::timeout(Duration::from_micros(step * 100), files.write("/tmp/file", content)).await;
         assert_eq!(text(&sandbox, "/tmp/file").await, "old");
     }
     eventually("nothing is left beside it", AT_ONCE, async || {
@@ -216,7 +227,8 @@ async fn a_full_disk_is_an_error_and_nothing_worse(at: At) {
         names(&files.list("/tmp").await.unwrap()) == ["file"]
     })
     .await;
-    let output = sh(&sandbox, "head -c 1G /dev/zero > /tmp/fill; echo $?; df /tmp | tail -1 | cut -c1-5").await;
+    let output =
+        sh(&sandbox, "head -c 1G /dev/zero > /tmp/fill; echo $?; df /tmp | tail -1 | cut -c1-5").await;
     assert!(output.stdout.starts_with("1\n"), "{output:?}");
     for length in [1, 100_000] {
         let error = files.write("/tmp/file", noise(length)).await.unwrap_err();
@@ -240,7 +252,18 @@ async fn only_regular_files_are_read_and_written(at: At) {
     assert_eq!(made.exit_code, 0, "{}", made.stderr);
     // Somebody waits at the other end, and must go on waiting.
     let waiting = sandbox.instance().spawn(&shell("cat /tmp/fifo")).await.unwrap();
-    for path in ["/tmp/fifo", "/tmp/link", "/tmp/dir", "/tmp", "/", "/tmp/socket", "/dev/zero", "/tmp/zero", "/dev/null", "/dev/tty"] {
+    for path in [
+        "/tmp/fifo",
+        "/tmp/link",
+        "/tmp/dir",
+        "/tmp",
+        "/",
+        "/tmp/socket",
+        "/dev/zero",
+        "/tmp/zero",
+        "/dev/null",
+        "/dev/tty",
+    ] {
         let read = soon(path, AT_ONCE, files.read(path)).await.unwrap_err();
         assert_eq!(read.kind(), ErrorKind::InvalidArgument, "{path}: {read}");
         for length in [1, 100_000] {
@@ -279,7 +302,8 @@ async fn a_sparse_file_within_the_disk_is_read(at: At) {
 
 async fn a_file_that_shrinks_or_grows_is_read_all_the_same(at: At) {
     let sandbox = at.sandbox().await;
-    let line = "cd /tmp; while :; do truncate -s 20M f; truncate -s 0 f; printf x >> f; truncate -s 9M f; done";
+    let line =
+        "cd /tmp; while :; do truncate -s 20M f; truncate -s 0 f; printf x >> f; truncate -s 9M f; done";
     let restless = sandbox.instance().spawn(&shell(line)).await.unwrap();
     eventually("it is there", AT_ONCE, async || sandbox.filesystem().exists("/tmp/f").await).await;
     for _ in 0..30 {
@@ -349,7 +373,10 @@ async fn mkdir_makes_parents_and_is_silent_twice(at: At) {
     sh(&sandbox, "ln -s /data /tmp/link").await;
     files.make_dir("/tmp/link").await.unwrap();
     files.make_dir("/tmp/link/e").await.unwrap();
-    assert_eq!(sh(&sandbox, "cd /data && find . | sort && stat -c %a a/b && touch a/b/c/mine").await.stdout, ".\n./a\n./a/b\n./a/b/c\n./a/b/d\n./e\n755\n");
+    assert_eq!(
+        sh(&sandbox, "cd /data && find . | sort && stat -c %a a/b && touch a/b/c/mine").await.stdout,
+        ".\n./a\n./a/b\n./a/b/c\n./a/b/d\n./e\n755\n"
+    );
 }
 
 async fn mkdir_over_a_file_already_exists(at: At) {
@@ -373,7 +400,8 @@ async fn listing_tells_name_kind_size_and_time(at: At) {
     let entries = sandbox.filesystem().list("/tmp").await.unwrap();
     let one = |name: &str| entries.iter().find(|entry| entry.name == name).unwrap();
     assert_eq!(names(&entries), ["dangling", "dir", "file", "pipe", "to-dir", "to-file"]);
-    let directories: Vec<_> = entries.iter().filter(|entry| entry.directory).map(|entry| entry.name.as_str()).collect();
+    let directories: Vec<_> =
+        entries.iter().filter(|entry| entry.directory).map(|entry| entry.name.as_str()).collect();
     assert_eq!(directories, ["dir", "to-dir"]);
     assert_eq!((one("file").size, one("to-file").size, one("dir").size), (Some(5), Some(5), Some(0)));
     assert_eq!(one("to-dir").symlink_target.as_deref(), Some("dir"));
@@ -388,7 +416,10 @@ async fn listing_is_sorted_and_has_direct_children_only(at: At) {
     let sandbox = at.sandbox().await;
     let files = sandbox.filesystem();
     sh(&sandbox, "mkdir /tmp/empty; cd /tmp; touch b a B .hidden 10 9; mkdir -p c/d").await;
-    assert_eq!(names(&files.list("/tmp").await.unwrap()), [".hidden", "10", "9", "B", "a", "b", "c", "empty"]);
+    assert_eq!(
+        names(&files.list("/tmp").await.unwrap()),
+        [".hidden", "10", "9", "B", "a", "b", "c", "empty"]
+    );
     assert!(files.list("/tmp/empty").await.unwrap().is_empty());
     assert!(names(&files.list("/").await.unwrap()).contains(&"tmp"));
 }
@@ -411,7 +442,10 @@ async fn listing_takes_any_legal_name(at: At) {
     assert_eq!(names(&entries), expected);
     let link = entries.iter().find(|entry| entry.name == "link").unwrap();
     assert_eq!(link.symlink_target.as_deref(), Some("\u{FFFD}"));
-    files.remove("/tmp").await.unwrap_or_else(|error| assert_ne!(error.kind(), ErrorKind::Internal, "{error}"));
+    files
+        .remove("/tmp")
+        .await
+        .unwrap_or_else(|error| assert_ne!(error.kind(), ErrorKind::Internal, "{error}"));
     assert_eq!(sh(&sandbox, "ls -A /tmp").await.stdout, "");
 }
 
@@ -440,7 +474,9 @@ async fn exists_is_never_an_error(at: At) {
     for path in ["/", "/etc/passwd", "/tmp/fifo", "/dev/zero", "/tmp/closed", "/tmp/../etc"] {
         assert!(files.exists(path).await, "{path}");
     }
-    for path in ["", "x", "/nowhere", "/tmp/closed/x", "/tmp/dangling", "/etc/passwd/x", "/a\0b", &"/x".repeat(9999)] {
+    for path in
+        ["", "x", "/nowhere", "/tmp/closed/x", "/tmp/dangling", "/etc/passwd/x", "/a\0b", &"/x".repeat(9999)]
+    {
         assert!(!files.exists(path).await, "{path}");
     }
 }
@@ -496,7 +532,10 @@ async fn remove_of_what_cannot_go_is_refused(at: At) {
 async fn two_dots_stay_in_the_sandbox(at: At) {
     let sandbox = at.sandbox().await;
     let files = sandbox.filesystem();
-    assert_eq!(text(&sandbox, "/../../../../etc/hostname").await, sh(&sandbox, "cat /etc/hostname").await.stdout);
+    assert_eq!(
+        text(&sandbox, "/../../../../etc/hostname").await,
+        sh(&sandbox, "cat /etc/hostname").await.stdout
+    );
     write(&sandbox, "/tmp/../../../../../up", "here").await;
     assert_eq!(text(&sandbox, "/up").await, "here");
     sh(&sandbox, "ln -s ../../../../../../.. /tmp/root").await;

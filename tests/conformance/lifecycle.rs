@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use computesdk::command::RunOptions;
 use computesdk::compute::{self, Compute, Settings, Strategy};
 use computesdk::error::{Error, ErrorKind, Result};
-use computesdk::provider::{Content, CreateRequest, Network, Resources, Status};
+use computesdk::provider::{
+    Capabilities, Content, CreateRequest, Info, Instance, Network, Provider, Resources, Status,
+};
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, stream};
 
 use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
 
-pub const CASES: &[Case] = cases![
+pub(super) const CASES: &[Case] = cases![
     a_sandbox_is_ready_when_it_is_made,
     create_twice_makes_two_sandboxes,
     a_given_id_becomes_the_id,
@@ -193,14 +196,24 @@ async fn limits_are_told_as_they_were_asked_for(at: At) {
     let resources = Resources {
         memory: Some(256 << 20),
         disk: Some(16 << 20),
-        cpus: Some(0.5),
         processes: Some(32),
-        enforce: None,
+        ..Resources::default()
     };
     let sandbox = at.create(CreateRequest { resources, ..CreateRequest::default() }).await;
     let limits = sandbox.info().await.unwrap().limits.unwrap();
     assert_eq!((limits.memory, limits.disk), (256 << 20, 16 << 20));
-    assert_eq!((limits.cpus, limits.processes), (Some(0.5), 32));
+    assert_eq!((limits.cpus, limits.processes), (None, 32));
+    let resources = Resources { cpus: Some(0.5), ..Resources::default() };
+    match compute::create_at(&at.0, &CreateRequest { resources, ..CreateRequest::default() }, false).await {
+        Ok(sandbox) => {
+            assert_eq!(sandbox.info().await.unwrap().limits.unwrap().cpus, Some(0.5));
+            sandbox.destroy().await.unwrap();
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.message().contains("`resources.cpus`"), "{error}");
+        }
+    }
 }
 
 async fn impossible_limits_are_refused(at: At) {
@@ -221,7 +234,8 @@ async fn impossible_limits_are_refused(at: At) {
 }
 
 async fn an_impossible_environment_is_refused(at: At) {
-    for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0y"), ("A", &"x".repeat(128 << 10))] {
+    for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0y"), ("A", &"x".repeat(128 << 10))]
+    {
         let envs = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         let error = refusal(&at, CreateRequest { envs, ..CreateRequest::default() }).await;
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{name:?}");
@@ -242,7 +256,10 @@ async fn an_option_is_honoured_or_refused_by_name(at: At) {
         ("domain", CreateRequest { domain: Some("example.org".to_owned()), ..plain() }),
         ("ports", CreateRequest { ports: vec![8080], ..plain() }),
         ("network", CreateRequest { network: Some(Network::Full), ..plain() }),
-        ("network", CreateRequest { network: Some(Network::Allow(vec!["example.org".to_owned()])), ..plain() }),
+        (
+            "network",
+            CreateRequest { network: Some(Network::Allow(vec!["example.org".to_owned()])), ..plain() },
+        ),
     ];
     for (name, request) in options {
         match compute::create_at(&at.0, &request, false).await {
@@ -346,11 +363,14 @@ async fn destroy_settles_everything_that_runs(at: At) {
                 () = tokio::time::sleep(SETTLED / 2) => None,
             }
         }),
-        Box::pin(async { files.write("/tmp/endless", Content { size: None, bytes: Box::pin(endless) }).await.err() }),
+        Box::pin(async {
+            files.write("/tmp/endless", Content { size: None, bytes: Box::pin(endless) }).await.err()
+        }),
     ];
     let destroyed = async {
         eventually("the commands run", SETTLED, async || {
-            sh(&sandbox, "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'cat /tmp/fifo'").await.exit_code == 0
+            sh(&sandbox, "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'cat /tmp/fifo'").await.exit_code
+                == 0
         })
         .await;
         let end = std::time::Instant::now();
@@ -438,27 +458,53 @@ async fn errors_say_where_they_happened(at: At) {
     assert_eq!((error.operation(), error.provider()), (Some("create"), Some(at.0.name())));
 }
 
+/// A provider that has nothing and makes nothing.
+#[derive(Debug)]
+struct Nothing;
+
+#[async_trait]
+impl Provider for Nothing {
+    fn name(&self) -> &str {
+        "nothing"
+    }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+    async fn create(&self, _: &CreateRequest) -> Result<Arc<dyn Instance>> {
+        Err(Error::new(ErrorKind::Unavailable, "there is nothing here"))
+    }
+    async fn connect(&self, _: &str) -> Result<Option<Arc<dyn Instance>>> {
+        Ok(None)
+    }
+    async fn list(&self) -> Result<Vec<Arc<dyn Instance>>> {
+        Ok(Vec::new())
+    }
+    async fn info(&self, _: &str) -> Result<Option<Info>> {
+        Ok(None)
+    }
+    async fn destroy(&self, _: &str) -> Result<()> {
+        panic!("it has no sandbox to end")
+    }
+}
+
 async fn strategies_take_providers_in_their_order(at: At) {
-    use computesdk::providers::docker::Docker;
-    // The docker provider of this version refuses to create, and says so.
-    let settings = |strategy, fallback| Settings {
-        providers: vec![Arc::new(Docker), Arc::clone(&at.0)],
-        strategy,
-        fallback,
-        ..Settings::default()
+    let compute = |strategy, fallback| {
+        let providers: Vec<Arc<dyn Provider>> = vec![Arc::new(Nothing), Arc::clone(&at.0)];
+        Compute::new(Settings { providers, strategy, fallback, ..Settings::default() })
     };
-    let create = async |compute: &Compute| match compute.create(&CreateRequest::default()).await {
-        Ok(sandbox) => {
-            sandbox.destroy().await.unwrap();
-            Ok(sandbox.provider().name().to_owned())
-        }
-        Err(error) => Err(error.kind()),
+    // Whoever made it is also whom it is found at, and who ends it.
+    let life = async |compute: &Compute| {
+        let sandbox = compute.create(&CreateRequest::default()).await.map_err(|error| error.kind())?;
+        assert!(compute.get(sandbox.id()).await.unwrap().is_some());
+        compute.destroy(sandbox.id()).await.unwrap();
+        assert!(compute.get(sandbox.id()).await.unwrap().is_none());
+        Ok(sandbox.provider().name().to_owned())
     };
-    let here = Ok(at.0.name().to_owned());
-    assert_eq!(create(&Compute::new(settings(Strategy::Priority, true))).await, here);
-    assert_eq!(create(&Compute::new(settings(Strategy::Priority, false))).await, Err(ErrorKind::Unsupported));
-    let in_turn = Compute::new(settings(Strategy::RoundRobin, false));
-    for expected in [Err(ErrorKind::Unsupported), here.clone(), Err(ErrorKind::Unsupported), here] {
-        assert_eq!(create(&in_turn).await, expected);
+    let (here, nowhere) = (Ok(at.0.name().to_owned()), Err(ErrorKind::Unavailable));
+    assert_eq!(life(&compute(Strategy::Priority, true)).await, here);
+    assert_eq!(life(&compute(Strategy::Priority, false)).await, nowhere);
+    let in_turn = compute(Strategy::RoundRobin, false);
+    for expected in [&nowhere, &here, &nowhere, &here] {
+        assert_eq!(life(&in_turn).await, *expected);
     }
 }

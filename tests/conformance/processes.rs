@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
 
-pub const CASES: &[Case] = cases![
+pub(super) const CASES: &[Case] = cases![
     output_comes_in_the_order_of_arrival,
     output_is_over_once_and_for_all,
     dropping_a_read_loses_nothing,
@@ -94,10 +94,12 @@ async fn dropping_a_read_loses_nothing(at: At) {
 async fn any_number_of_waiters_get_the_same_answer(at: At) {
     let sandbox = at.sandbox().await;
     let process = spawn_fed(&sandbox, "read x; exit 77").await;
-    let waiters = (0..20).map(|_| tokio::spawn({
-        let control = Arc::clone(&process.control);
-        async move { control.wait().await.unwrap() }
-    }));
+    let waiters = (0..20).map(|_| {
+        tokio::spawn({
+            let control = Arc::clone(&process.control);
+            async move { control.wait().await.unwrap() }
+        })
+    });
     let waiters = join_all(waiters.collect::<Vec<_>>());
     process.control.write_stdin(b"go\n").await.unwrap();
     for exit in waiters.await {
@@ -109,10 +111,8 @@ async fn any_number_of_waiters_get_the_same_answer(at: At) {
 async fn kill_ends_a_command_that_is_being_waited_for(at: At) {
     let sandbox = at.sandbox().await;
     let process = spawn(&sandbox, "trap '' TERM; echo ready; sleep 1000; sleep 1000").await;
-    let (exit, killed) = soon("the end", SOON, async {
-        tokio::join!(process.control.wait(), process.control.kill())
-    })
-    .await;
+    let (exit, killed) =
+        soon("the end", SOON, async { tokio::join!(process.control.wait(), process.control.kill()) }).await;
     killed.unwrap();
     assert_eq!(exit.unwrap(), Exit::Signal(9));
     process.control.kill().await.unwrap();
@@ -141,7 +141,8 @@ async fn kill_needs_no_reader(at: At) {
 
 async fn a_signal_reaches_the_command(at: At) {
     let sandbox = at.sandbox().await;
-    let mut process = spawn_fed(&sandbox, "trap 'echo caught; exit 5' TERM; echo ready; while :; do read x; done").await;
+    let mut process =
+        spawn_fed(&sandbox, "trap 'echo caught; exit 5' TERM; echo ready; while :; do read x; done").await;
     assert_eq!(text(&mut process.output).await.as_deref(), Some("ready\n"));
     process.control.signal(15).await.unwrap();
     assert_eq!(text(&mut process.output).await.as_deref(), Some("caught\n"));
@@ -224,7 +225,8 @@ async fn a_dropped_spawn_leaves_nothing(at: At) {
             started = sandbox.instance().spawn(&line) => started.unwrap().control.kill().await.unwrap(),
         }
     }
-    eventually("nothing is left", SOON, async || sh(&sandbox, "pgrep -fx 'sleep 2222'").await.exit_code == 1).await;
+    eventually("nothing is left", SOON, async || sh(&sandbox, "pgrep -fx 'sleep 2222'").await.exit_code == 1)
+        .await;
 }
 
 async fn the_number_is_that_in_the_sandbox(at: At) {

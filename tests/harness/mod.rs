@@ -22,14 +22,14 @@ const WITHIN: Duration = Duration::from_secs(30);
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// A behaviour, and the capability without which a provider need not have it.
-pub struct Case {
-    pub name: &'static str,
-    pub needs: Option<Gate>,
-    pub run: fn(At) -> Pin<Box<dyn Future<Output = ()>>>,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) needs: Option<Gate>,
+    pub(crate) run: fn(At) -> Pin<Box<dyn Future<Output = ()>>>,
 }
 
 /// A capability by name.
-pub type Gate = (&'static str, fn(Capabilities) -> bool);
+pub(crate) type Gate = (&'static str, fn(Capabilities) -> bool);
 
 /// Makes a table of async functions; `name if flag` needs the capability `flag`.
 macro_rules! cases {
@@ -45,23 +45,23 @@ pub(crate) use cases;
 
 /// The provider under test.
 #[derive(Clone, Debug)]
-pub struct At(pub Arc<dyn Provider>);
+pub(crate) struct At(pub(crate) Arc<dyn Provider>);
 
 impl At {
     /// A sandbox with the provider's defaults.
-    pub async fn sandbox(&self) -> Lent {
+    pub(crate) async fn sandbox(&self) -> Lent {
         self.create(CreateRequest::default()).await
     }
 
     /// A sandbox as it is asked for.
-    pub async fn create(&self, request: CreateRequest) -> Lent {
+    pub(crate) async fn create(&self, request: CreateRequest) -> Lent {
         Lent(compute::create_at(&self.0, &request, false).await.unwrap())
     }
 }
 
 /// A sandbox that is destroyed when the case is over, however it ends.
 #[derive(Debug)]
-pub struct Lent(Sandbox);
+pub(crate) struct Lent(Sandbox);
 
 impl Deref for Lent {
     type Target = Sandbox;
@@ -78,17 +78,17 @@ impl Drop for Lent {
 }
 
 /// A line for the shell.
-pub fn shell(line: impl Into<String>) -> Command {
+pub(crate) fn shell(line: impl Into<String>) -> Command {
     Command { program: Program::Shell(line.into()), ..Command::default() }
 }
 
 /// Runs a line to its end.
-pub async fn sh(sandbox: &Sandbox, line: impl Into<String>) -> Output {
+pub(crate) async fn sh(sandbox: &Sandbox, line: impl Into<String>) -> Output {
     sandbox.run_command(shell(line), RunOptions::default()).await.unwrap()
 }
 
 /// Waits until something that nobody announces has come about.
-pub async fn eventually(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
         assert!(begun.elapsed() < within, "not within {within:?}: {what}");
@@ -97,7 +97,7 @@ pub async fn eventually(what: &str, within: Duration, mut is_so: impl AsyncFnMut
 }
 
 /// What `future` comes to; a panic if it takes longer.
-pub async fn soon<T>(what: &str, within: Duration, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, within: Duration, future: impl Future<Output = T>) -> T {
     let Ok(result) = tokio::time::timeout(within, future).await else {
         panic!("not within {within:?}: {what}");
     };
@@ -106,12 +106,13 @@ pub async fn soon<T>(what: &str, within: Duration, future: impl Future<Output = 
 
 /// The providers, and why one cannot be tested on this system.
 fn providers() -> [(At, Option<&'static str>); 1] {
-    let elsewhere = (!cfg!(target_os = "linux")).then_some("local sandboxes are made of Linux' own isolation");
+    let elsewhere =
+        (!cfg!(target_os = "linux")).then_some("local sandboxes are made of Linux' own isolation");
     [(At(Arc::new(Local::default())), elsewhere)]
 }
 
 /// Runs every case at every provider, as libtest would; `threads` at once unless the caller says otherwise.
-pub fn run(threads: Option<usize>, tables: &[&'static [Case]]) -> ExitCode {
+pub(crate) fn run(threads: Option<usize>, tables: &[&'static [Case]]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(threads);
     let mut trials = Vec::new();
@@ -123,7 +124,10 @@ pub fn run(threads: Option<usize>, tables: &[&'static [Case]]) -> ExitCode {
                     return Ok(Completion::ignored_with(reason));
                 }
                 if let Some((flag, _)) = case.needs.filter(|(_, is_there)| !is_there(at.0.capabilities())) {
-                    return Ok(Completion::ignored_with(format!("{} has no capability `{flag}`", at.0.name())));
+                    return Ok(Completion::ignored_with(format!(
+                        "{} has no capability `{flag}`",
+                        at.0.name()
+                    )));
                 }
                 RUNTIME.block_on(soon("the end of the case", WITHIN, (case.run)(at)));
                 Ok(Completion::Completed)

@@ -15,9 +15,11 @@ use std::time::Duration;
 use computesdk_agent::channel;
 use computesdk_agent::protocol::{BrokerReply, BrokerRequest, DATAGRAM, Failure, Plan, decode, encode};
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::descriptor;
@@ -35,6 +37,7 @@ static CURRENT: Mutex<Option<Arc<Broker>>> = Mutex::new(None);
 #[derive(Debug)]
 pub(super) struct Broker {
     socket: AsyncFd<OwnedFd>,
+    runtime: Handle,
     next: AtomicU32,
     /// Whether it can make sandboxes, once it has said so.
     fit: watch::Sender<Option<Result<(), Failure>>>,
@@ -86,6 +89,7 @@ impl Broker {
     fn serve_at(socket: OwnedFd, mut child: Child) -> Result<Arc<Self>> {
         let broker = Arc::new(Self {
             socket: descriptor::watch(socket)?,
+            runtime: Handle::current(),
             next: AtomicU32::new(1),
             fit: watch::Sender::new(None),
             state: Mutex::default(),
@@ -134,11 +138,21 @@ impl Broker {
         }
     }
 
-    /// Makes the processes of a sandbox; its agent speaks on the socket that comes back.
-    pub(super) async fn create(self: &Arc<Self>, plan: Plan) -> Result<(Ticket, OwnedFd)> {
+    /// Makes the processes of a sandbox; its agent speaks on the socket that comes back. What a broker that
+    /// is killed was about to make ends with it, so another broker is asked, once.
+    pub(super) async fn create(plan: &Plan) -> Result<(Ticket, OwnedFd)> {
+        match Self::current().await?.make(plan).await? {
+            Some(made) => Ok(made),
+            None => Self::current().await?.make(plan).await?.ok_or_else(ended),
+        }
+    }
+
+    /// Makes them here; `None` if this broker has ended.
+    async fn make(self: &Arc<Self>, plan: &Plan) -> Result<Option<(Ticket, OwnedFd)>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (ours, theirs) = socketpair().map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "this process has too many descriptors open").with_source(error)
+            Error::new(ErrorKind::Unavailable, "this process has too many descriptors open")
+                .with_source(error)
         })?;
         rustix::io::ioctl_fionbio(&ours, true)
             .map_err(|errno| error::of_start(&std::io::Error::from(errno)))?;
@@ -147,21 +161,26 @@ impl Broker {
         {
             let mut state = self.state();
             if state.dead {
-                return Err(ended());
+                return Ok(None);
             }
             state.creating.insert(number, sender);
             state.living.insert(number, living);
         }
         let ticket = Ticket { broker: Arc::clone(self), number, gone };
-        self.send(&BrokerRequest::Create { id: number, plan }, Some(theirs)).await?;
+        let request = BrokerRequest::Create { id: number, plan: plan.clone() };
+        if self.send(&request, Some(theirs)).await.is_err() {
+            // Whoever reads its answers may not have noticed yet.
+            self.state().dead = true;
+            return Ok(None);
+        }
         match receiver.await {
             Ok(BrokerReply::Refused { failure, .. }) => Err(error::of_isolation(&failure)),
-            Ok(_) => Ok((ticket, ours)),
-            Err(_) => Err(ended()),
+            Ok(_) => Ok(Some((ticket, ours))),
+            Err(_) => Ok(None),
         }
     }
 
-    async fn send(&self, request: &BrokerRequest, descriptor: Option<OwnedFd>) -> Result<()> {
+    async fn send(&self, request: &BrokerRequest, descriptor: Option<OwnedFd>) -> std::io::Result<()> {
         let message = encode(request);
         let beside: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
         self.socket
@@ -169,15 +188,19 @@ impl Broker {
                 channel::send(socket, &message, &beside).map_err(std::io::Error::from)
             })
             .await
-            .map_err(|_| ended())
     }
 }
 
 impl Ticket {
     /// Begins the end of the sandbox without waiting for it.
     pub(super) fn end(&self) {
-        let message = encode(&BrokerRequest::Destroy { id: self.number });
-        let _ = channel::send(self.broker.socket.get_ref(), &message, &[]);
+        let request = BrokerRequest::Destroy { id: self.number };
+        let sent = channel::send(self.broker.socket.get_ref(), &encode(&request), &[]);
+        if sent == Err(Errno::AGAIN) {
+            // Many are asking at once: it has to wait for its turn, but nobody has to wait for it.
+            let broker = Arc::clone(&self.broker);
+            self.broker.runtime.spawn(async move { broker.send(&request, None).await });
+        }
     }
 
     /// Waits until nothing of the sandbox is left.
@@ -194,6 +217,9 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.end();
+        let mut state = self.broker.state();
+        state.creating.remove(&self.number);
+        state.living.remove(&self.number);
     }
 }
 
@@ -225,6 +251,7 @@ fn ended() -> Error {
 }
 
 /// Starts the program and returns our end of its control socket.
+#[expect(clippy::disallowed_methods, reason = "this provider's own program")]
 fn spawn() -> std::io::Result<(OwnedFd, Child)> {
     let (ours, theirs) = socketpair()?;
     rustix::io::ioctl_fionbio(&ours, true)?;

@@ -1,6 +1,5 @@
 //! What `local({ … })` takes.
 
-
 use crate::provider::Resources;
 
 /// Defaults for the sandboxes of one `local()`, as the user wrote them.

@@ -17,8 +17,9 @@ pub(super) enum About {
 /// The error of a file operation that the sandbox refused.
 pub(super) fn of_file(about: About, path: &str, trouble: &Trouble, errno: i32) -> Error {
     if *trouble == Trouble::NotRegular {
-        return Error::invalid(format!("not a regular file: {path}"))
-            .with_hint("only regular files are read and written; use a command for pipes, sockets and devices");
+        return Error::invalid(format!("not a regular file: {path}")).with_hint(
+            "only regular files are read and written; use a command for pipes, sockets and devices",
+        );
     }
     let errno = Errno::from_raw_os_error(errno);
     let (kind, what) = match errno {
@@ -48,14 +49,39 @@ pub(super) fn of_file(about: About, path: &str, trouble: &Trouble, errno: i32) -
     }
 }
 
+/// The error of a command that could not be started because the sandbox has used something up, if that is
+/// what the kernel said.
+pub(super) fn of_exhaustion(errno: i32, processes: u32) -> Option<Error> {
+    let (what, hint) = match Errno::from_raw_os_error(errno) {
+        Errno::AGAIN => (
+            format!("the sandbox may have no more processes: {processes} at most"),
+            "wait for some to end, or create with a larger `resources.processes`",
+        ),
+        Errno::NOMEM => {
+            ("the sandbox has no memory left".to_owned(), "create with a larger `resources.memory`")
+        }
+        Errno::MFILE | Errno::NFILE => (
+            "there are no more descriptors for the sandbox".to_owned(),
+            "close some, or raise the limit of this process: `ulimit -n` tells",
+        ),
+        _ => return None,
+    };
+    Some(
+        Error::new(ErrorKind::Unavailable, what)
+            .with_hint(hint)
+            .with_source(std::io::Error::from_raw_os_error(errno)),
+    )
+}
+
 /// The error of a sandbox that could not be made.
 pub(super) fn of_isolation(failure: &Failure) -> Error {
     let errno = Errno::from_raw_os_error(failure.errno);
     let (kind, cause, cure) = match errno {
-        Errno::NOSPC => (
+        Errno::NOSPC if switched_off().is_none() => (
             ErrorKind::Unavailable,
             "the kernel allows no more namespaces".to_owned(),
-            "raise the sysctl user.max_user_namespaces (and max_net_namespaces), or destroy sandboxes".to_owned(),
+            "raise the sysctl user.max_user_namespaces (and max_net_namespaces), or destroy sandboxes"
+                .to_owned(),
         ),
         Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE => (
             ErrorKind::Unavailable,
@@ -74,12 +100,13 @@ pub(super) fn of_isolation(failure: &Failure) -> Error {
 
 /// Why a kernel that could isolate does not, by what can be seen of the machine.
 fn refusal() -> (String, String) {
-    let sysctl = |name: &str| {
-        fs::read_to_string(format!("/proc/sys/{name}")).ok().and_then(|text| text.trim().parse::<u64>().ok())
-    };
+    if let Some(switched_off) = switched_off() {
+        return switched_off;
+    }
     if sysctl("kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
         return (
-            "AppArmor restricts user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns = 1)".to_owned(),
+            "AppArmor restricts user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns = 1)"
+                .to_owned(),
             "allow them for Node with a profile in /etc/apparmor.d that says `userns,`, \
              or run `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
                 .to_owned(),
@@ -91,18 +118,18 @@ fn refusal() -> (String, String) {
             "run `sysctl -w kernel.unprivileged_userns_clone=1`".to_owned(),
         );
     }
-    if sysctl("user/max_user_namespaces") == Some(0) {
-        return (
-            "user namespaces are switched off (sysctl user.max_user_namespaces = 0)".to_owned(),
-            "run `sysctl -w user.max_user_namespaces=10000`".to_owned(),
-        );
-    }
     if in_container() {
+        let root = if rustix::process::geteuid().is_root() {
+            ", and either `--user 1000` or `--cap-add SYS_ADMIN`"
+        } else {
+            ""
+        };
         return (
             "the container's security profile forbids it".to_owned(),
-            "start the container with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined` \
-             (and `--security-opt apparmor=unconfined` where AppArmor is on)"
-                .to_owned(),
+            format!(
+                "start the container with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined` \
+                 (and `--security-opt apparmor=unconfined` where AppArmor is on){root}"
+            ),
         );
     }
     (
@@ -111,6 +138,20 @@ fn refusal() -> (String, String) {
          or use another provider, such as docker()"
             .to_owned(),
     )
+}
+
+/// Namespaces of which this machine allows none.
+fn switched_off() -> Option<(String, String)> {
+    let kinds = ["user", "mnt", "pid", "net", "ipc", "uts"];
+    let kind = kinds.iter().find(|kind| sysctl(&format!("user/max_{kind}_namespaces")) == Some(0))?;
+    Some((
+        format!("{kind} namespaces are switched off (sysctl user.max_{kind}_namespaces = 0)"),
+        format!("run `sysctl -w user.max_{kind}_namespaces=10000`"),
+    ))
+}
+
+fn sysctl(name: &str) -> Option<u64> {
+    fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
 }
 
 /// Whether this process is filtered, or runs in what looks like a container.

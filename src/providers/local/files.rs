@@ -28,7 +28,9 @@ const SMALL: usize = 48 * 1024;
 /// Bytes read or written at once otherwise.
 const CHUNK: usize = 4 << 20;
 /// The longest listing, in bytes: more than all files of a sandbox can be called.
-const LISTING: usize = 512 << 20;
+const LISTING: usize = 128 << 20;
+/// The most that is read of what is not the sandbox's own, whose size nobody can tell in advance.
+const FOREIGN: usize = 256 << 20;
 const PIPE: usize = 64 * 1024;
 
 #[async_trait]
@@ -40,10 +42,10 @@ impl Files for LocalInstance {
             (Reply::Opened { .. }, Some(file), _) => self.content_of(path, file).await,
             (Reply::Started { .. }, Some(pipe), Some(ending)) => {
                 let path = path.to_owned();
-                let most = self.disk() as usize;
+                let instance = self.myself()?;
                 let bytes = stream::once(async move {
-                    let bytes = read_all(Pipe::new(pipe)?, most, &path).await?;
-                    outcome(About::File, &path, ending).await?;
+                    let bytes = read_all(Pipe::new(pipe)?, FOREIGN, &path).await?;
+                    instance.outcome(About::File, &path, ending).await?;
                     Ok(bytes)
                 });
                 Ok(Content { size: None, bytes: Box::pin(bytes) })
@@ -55,14 +57,18 @@ impl Files for LocalInstance {
     async fn write(&self, path: &str, mut content: Content) -> Result<()> {
         // Small content is gathered and goes in one message; whatever is larger flows.
         let mut head = BytesMut::new();
-        while let Some(bytes) = content.bytes.next().await.transpose()? {
+        while let Some(bytes) = self.while_alive(content.bytes.next()).await?.transpose()? {
             if head.is_empty() && bytes.len() > SMALL {
-                return self.replace(path, stream::once(async { Ok(bytes) }).chain(content.bytes).boxed()).await;
+                return self
+                    .replace(path, stream::once(async { Ok(bytes) }).chain(content.bytes).boxed())
+                    .await;
             }
             head.extend_from_slice(&bytes);
             if head.len() > SMALL {
                 let head = head.freeze();
-                return self.replace(path, stream::once(async { Ok(head) }).chain(content.bytes).boxed()).await;
+                return self
+                    .replace(path, stream::once(async { Ok(head) }).chain(content.bytes).boxed())
+                    .await;
             }
         }
         let content = Blob(head.to_vec());
@@ -76,12 +82,13 @@ impl Files for LocalInstance {
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
         let (_, answer) = self.ask(|id| Request::List { id, path: path.to_owned() }).await?;
         let Answer { reply, descriptors, ending } = answer;
-        let (Reply::Started { .. }, Some(pipe), Some(ending)) = (&reply, descriptors.into_iter().next(), ending)
+        let (Reply::Started { .. }, Some(pipe), Some(ending)) =
+            (&reply, descriptors.into_iter().next(), ending)
         else {
             return Err(refused(About::Directory, path, reply));
         };
         let listing = read_all(Pipe::new(pipe)?, LISTING, path).await?;
-        outcome(About::Directory, path, ending).await?;
+        self.outcome(About::Directory, path, ending).await?;
         let mut entries = entries(&listing).ok_or_else(nonsense)?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -101,7 +108,7 @@ impl Files for LocalInstance {
         let (_, answer) = self.ask(|id| Request::Remove { id, path: path.to_owned() }).await?;
         match (answer.reply, answer.ending) {
             (Reply::Done { .. }, _) => Ok(()),
-            (Reply::Started { .. }, Some(ending)) => outcome(About::File, path, ending).await,
+            (Reply::Started { .. }, Some(ending)) => self.outcome(About::File, path, ending).await,
             (reply, _) => Err(refused(About::File, path, reply)),
         }
     }
@@ -113,6 +120,20 @@ impl LocalInstance {
         match self.ask(request).await?.1.reply {
             Reply::Done { .. } => Ok(()),
             reply => Err(refused(about, path, reply)),
+        }
+    }
+
+    /// How a job ended: its exit code is what the kernel said.
+    async fn outcome(&self, about: About, path: &str, mut ending: Ending) -> Result<()> {
+        let exit = ending.wait_for(Option::is_some).await.ok().and_then(|exit| *exit);
+        match exit {
+            Some(Exit::Code(0)) => Ok(()),
+            Some(Exit::Code(errno)) => Err(of_file(about, path, &Trouble::Path, errno)),
+            // A command can kill whatever works for us in there.
+            Some(Exit::Signal(_)) => {
+                Err(Error::new(ErrorKind::Unavailable, format!("the sandbox stopped working on {path}")))
+            }
+            None => Err(self.gone()),
         }
     }
 
@@ -133,14 +154,19 @@ impl LocalInstance {
         }
         let file = Arc::new(file);
         let path = path.to_owned();
+        let instance = self.myself()?;
         let bytes = stream::try_unfold(0, move |at: u64| {
-            let (file, path) = (Arc::clone(&file), path.clone());
+            let (file, path, instance) = (Arc::clone(&file), path.clone(), Arc::clone(&instance));
             async move {
+                if instance.link().closed().is_cancelled() {
+                    return Err(instance.gone());
+                }
                 let want = (size - at).min(CHUNK as u64) as usize;
                 if want == 0 {
                     return Ok(None);
                 }
-                let bytes = blocking(move || read_at(&file, at, want)).await.map_err(|errno| io(&path, errno))?;
+                let bytes =
+                    blocking(move || read_at(&file, at, want)).await.map_err(|errno| io(&path, errno))?;
                 let next = if bytes.is_empty() { size } else { at + bytes.len() as u64 };
                 Ok(Some((bytes, next)))
             }
@@ -151,19 +177,34 @@ impl LocalInstance {
     /// Writes a new file beside the old one and puts it into its place when it is complete.
     async fn replace(&self, path: &str, mut content: ByteStream) -> Result<()> {
         let (id, answer) = self.ask(|id| Request::Replace { id, path: path.to_owned() }).await?;
-        let (Reply::Opened { .. }, Some(file)) = (&answer.reply, answer.descriptors.into_iter().next()) else {
+        let (Reply::Opened { .. }, Some(file)) = (&answer.reply, answer.descriptors.into_iter().next())
+        else {
             return Err(refused(About::File, path, answer.reply));
         };
         let mut begun = Begun { instance: self, id: Some(id) };
         own_file(&file)?;
         let file = Arc::new(file);
-        while let Some(bytes) = content.next().await.transpose()? {
-            let file = Arc::clone(&file);
-            blocking(move || write_all(&file, &bytes)).await.map_err(|errno| io(path, errno))?;
+        while let Some(mut bytes) = self.while_alive(content.next()).await?.transpose()? {
+            // The file outlives the sandbox while it is open here: in small steps, its end is noticed.
+            while !bytes.is_empty() {
+                let (file, piece) = (Arc::clone(&file), bytes.split_to(bytes.len().min(CHUNK)));
+                let written = blocking(move || write_all(&file, &piece));
+                self.while_alive(written).await?.map_err(|errno| io(path, errno))?;
+            }
         }
         drop(file);
+        self.done(About::File, path, |commit| Request::Commit { id: commit, target: id }).await?;
         begun.id = None;
-        self.done(About::File, path, |commit| Request::Commit { id: commit, target: id }).await
+        Ok(())
+    }
+
+    /// What `work` comes to, or the error of a sandbox that has ended meanwhile.
+    async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.link().closed().cancelled() => Err(self.gone()),
+            done = work => Ok(done),
+        }
     }
 }
 
@@ -176,7 +217,7 @@ struct Begun<'a> {
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         if let Some(target) = self.id {
-            self.instance.tell_now(&Request::Discard { target });
+            self.instance.tell_now(Request::Discard { target });
         }
     }
 }
@@ -231,16 +272,6 @@ async fn read_all(pipe: Pipe, most: usize, path: &str) -> Result<Bytes> {
         if all.len() > most {
             return Err(Error::new(ErrorKind::QuotaExceeded, format!("{path} is longer than {most} bytes")));
         }
-    }
-}
-
-/// How a job ended: its exit code is what the kernel said.
-async fn outcome(about: About, path: &str, mut ending: Ending) -> Result<()> {
-    let exit = ending.wait_for(Option::is_some).await.ok().and_then(|exit| *exit);
-    match exit {
-        Some(Exit::Code(0)) => Ok(()),
-        Some(Exit::Code(errno)) => Err(of_file(about, path, &Trouble::Path, errno)),
-        _ => Err(Error::new(ErrorKind::Unavailable, format!("the sandbox stopped working on {path}"))),
     }
 }
 

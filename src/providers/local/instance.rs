@@ -1,7 +1,7 @@
 //! One local sandbox: its link, its life, its place among the others.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -83,7 +83,7 @@ pub(super) struct LocalInstance {
     link: Arc<Link>,
     life: Mutex<Life>,
     deadline: watch::Sender<Option<Instant>>,
-    myself: std::sync::Weak<Self>,
+    myself: Weak<Self>,
 }
 
 #[derive(Debug)]
@@ -99,8 +99,7 @@ impl LocalInstance {
     pub(super) async fn create(settings: Settings) -> Result<Arc<Self>> {
         let id = settings.id.clone();
         let place = Place::take(&id)?;
-        let broker = Broker::current().await?;
-        let (ticket, socket) = broker.create(settings.plan.clone()).await?;
+        let (ticket, socket) = Broker::create(&settings.plan).await?;
         let link = Link::new(socket)?;
         let first = tokio::time::timeout(START, link.receive()).await.map_err(|_| {
             Error::new(ErrorKind::Timeout, format!("the sandbox was not ready within {} s", START.as_secs()))
@@ -115,7 +114,13 @@ impl LocalInstance {
             return Err(Error::unsupported(
                 "`resources.enforce`: this process may not make cgroups, so limits hold for each process only",
             )
-            .with_hint("run as root or in a delegated cgroup, or leave `enforce` out"));
+            .with_hint("run as root, or leave `enforce` out"));
+        }
+        if settings.plan.cpus > 0 && !cgroup {
+            return Err(Error::unsupported(
+                "`resources.cpus`: this process may not make cgroups, and nothing else limits it",
+            )
+            .with_hint("run as root, or leave `cpus` out"));
         }
         let timeout = settings.timeout;
         let now = SystemTime::now();
@@ -131,7 +136,7 @@ impl LocalInstance {
             link,
             life: Mutex::new(Life { timeout, expires_at, ended: None }),
             deadline,
-            myself: myself.clone(),
+            myself: Weak::clone(myself),
             settings,
         });
         place.fill(&instance);
@@ -204,8 +209,17 @@ impl LocalInstance {
     }
 
     /// Likewise, from where nothing can be waited for.
-    pub(super) fn tell_now(&self, request: &Request) {
+    pub(super) fn tell_now(&self, request: Request) {
         self.link.tell(request);
+    }
+
+    /// For work that goes on when its caller has returned.
+    pub(super) fn myself(&self) -> Result<Arc<Self>> {
+        self.myself.upgrade().ok_or_else(|| self.gone())
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Bytes that its files can have in all.
@@ -287,7 +301,12 @@ impl Instance for LocalInstance {
         let Answer { reply, descriptors, ending } = answer;
         let pid = match reply {
             Reply::Started { pid, .. } => pid,
-            Reply::Failed { trouble: Trouble::Program, errno, .. } => return Ok(not_run(&program, errno)),
+            Reply::Failed { trouble: Trouble::Program, errno, .. } => {
+                return match error::of_exhaustion(errno, self.limits.processes) {
+                    Some(error) => Err(error),
+                    None => Ok(not_run(&program, errno)),
+                };
+            }
             Reply::Failed { trouble: Trouble::WorkingDirectory, errno, .. } => {
                 let cwd = command.cwd.as_deref().unwrap_or(HOME);
                 return Err(error::of_file(error::About::Directory, cwd, &Trouble::WorkingDirectory, errno));
@@ -302,7 +321,7 @@ impl Instance for LocalInstance {
         };
         let output = LocalOutput::new(Pipe::new(stdout)?, Pipe::new(stderr)?, ending.clone());
         let control = LocalControl {
-            instance: self.myself.upgrade().ok_or_else(|| self.gone())?,
+            instance: self.myself()?,
             id,
             pid,
             stdin: Mutex::new(stdin.map(Arc::new)),
@@ -349,6 +368,7 @@ impl Instance for LocalInstance {
     async fn destroy(&self) -> Result<()> {
         self.end(Status::Stopped, "it was destroyed".to_owned());
         self.ticket.end();
+        self.link.close();
         self.ticket.gone().await
     }
 }

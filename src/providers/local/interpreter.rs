@@ -34,7 +34,9 @@ impl Interpreter {
         }
         let prefix = match program.parent() {
             // Never the root: a program in /bin brings itself only.
-            Some(bin) if bin.ends_with("bin") && bin.parent() != Some(Path::new("/")) => bin.parent()?.to_owned(),
+            Some(bin) if bin.ends_with("bin") && bin.parent() != Some(Path::new("/")) => {
+                bin.parent()?.to_owned()
+            }
             _ => program.clone(),
         };
         Some(Self { program, prefix })
@@ -74,15 +76,21 @@ pub(super) async fn node(asked: Option<&str>) -> Result<Option<Interpreter>> {
 
 fn named(option: &str, path: &str) -> Result<Interpreter> {
     if !path.starts_with('/') {
-        return Err(Error::invalid(format!("`{option}` must be the absolute path of a program, got `{path}`")));
+        return Err(Error::invalid(format!(
+            "`{option}` must be the absolute path of a program, got `{path}`"
+        )));
     }
     Interpreter::of(Path::new(path))
         .ok_or_else(|| Error::invalid(format!("`{option}` is no program of this machine: `{path}`")))
 }
 
 fn find_node() -> Option<Interpreter> {
-    let current = config::current_program().filter(|path| path.file_name().is_some_and(|name| name == "node"));
-    current.iter().find_map(|path| Interpreter::of(path)).or_else(|| on_path("node").find_map(|path| Interpreter::of(&path)))
+    let current =
+        config::current_program().filter(|path| path.file_name().is_some_and(|name| name == "node"));
+    current
+        .iter()
+        .find_map(|path| Interpreter::of(path))
+        .or_else(|| on_path("node").find_map(|path| Interpreter::of(&path)))
 }
 
 /// A `python3` that is a script stands for another, as those of version managers do: it is asked.
@@ -101,6 +109,7 @@ async fn find_python() -> Option<Interpreter> {
     None
 }
 
+#[expect(clippy::disallowed_methods, reason = "the user's own interpreter, found on the user's own PATH")]
 async fn ask_for_prefix(python: &Path) -> Option<PathBuf> {
     let asked = tokio::process::Command::new(python)
         .args(["-c", "import sys; print(sys.base_prefix)"])

@@ -7,14 +7,16 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use computesdk_agent::channel::{self, Received};
 use computesdk_agent::protocol::{Reply, Request, decode, encode};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::descriptor::watch;
 use crate::error::Result;
@@ -41,14 +43,16 @@ pub(super) struct Answer {
 
 #[derive(Debug)]
 pub(super) struct Link {
-    socket: AsyncFd<OwnedFd>,
+    /// Gone when the link is closed, however long others keep the link.
+    socket: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
     next: AtomicU32,
     state: Mutex<State>,
+    closed: CancellationToken,
+    myself: Weak<Self>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    closed: bool,
     waiting: HashMap<u32, oneshot::Sender<Answer>>,
     running: HashMap<u32, watch::Sender<Option<Exit>>>,
 }
@@ -56,10 +60,13 @@ struct State {
 impl Link {
     /// A link over this socket.
     pub(super) fn new(socket: OwnedFd) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self {
-            socket: watch(socket)?,
+        let socket = Mutex::new(Some(Arc::new(watch(socket)?)));
+        Ok(Arc::new_cyclic(|myself| Self {
+            socket,
             next: AtomicU32::new(1),
             state: Mutex::default(),
+            closed: CancellationToken::new(),
+            myself: Weak::clone(myself),
         }))
     }
 
@@ -67,11 +74,15 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn socket(&self) -> Result<Arc<AsyncFd<OwnedFd>>, Closed> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Closed)
+    }
+
     /// Reads one message.
     pub(super) async fn receive(&self) -> Result<(Reply, Vec<OwnedFd>), Closed> {
         let mut buffer = [0; REPLY];
         let received: Option<Received> = self
-            .socket
+            .socket()?
             .async_io(Interest::READABLE, |socket| {
                 channel::receive(socket, &mut buffer, false).map_err(std::io::Error::from)
             })
@@ -83,19 +94,25 @@ impl Link {
         Ok((reply, descriptors))
     }
 
-    /// Hands answers to their waiters until the other side closes.
+    /// Hands answers to their waiters until one of the sides closes.
     pub(super) async fn serve(&self) {
-        while let Ok((reply, descriptors)) = self.receive().await {
+        while let Some(Ok((reply, descriptors))) = self.closed.run_until_cancelled(self.receive()).await {
             self.deliver(reply, descriptors);
         }
     }
 
-    /// Ends everything that waits for an answer or an end.
+    /// Ends everything that waits for an answer or an end, and the agent, which lives as long as its link.
     pub(super) fn close(&self) {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut state = self.state();
-        state.closed = true;
+        self.closed.cancel();
         state.waiting.clear();
         state.running.clear();
+    }
+
+    /// Is cancelled when the link is closed.
+    pub(super) fn closed(&self) -> &CancellationToken {
+        &self.closed
     }
 
     fn deliver(&self, reply: Reply, descriptors: Vec<OwnedFd>) {
@@ -128,10 +145,16 @@ impl Link {
             Some(waiter) => waiter.send(answer).err(),
             None => Some(answer),
         };
-        // Whoever asked has gone: nobody else will ever end what was begun.
-        match unwanted.map(|answer| answer.reply) {
-            Some(Reply::Started { id, .. }) => self.tell(&Request::Kill { target: id }),
-            Some(Reply::Opened { id, .. }) => self.tell(&Request::Discard { target: id }),
+        if let Some(answer) = unwanted {
+            self.undo(&answer);
+        }
+    }
+
+    /// Ends what an answer tells of. Whoever asked has gone: nobody else ever would.
+    fn undo(&self, answer: &Answer) {
+        match answer.reply {
+            Reply::Started { id, .. } => self.tell(Request::Kill { target: id }),
+            Reply::Opened { id, .. } => self.tell(Request::Discard { target: id }),
             _ => {}
         }
     }
@@ -142,13 +165,14 @@ impl Link {
         let (sender, receiver) = oneshot::channel();
         {
             let mut state = self.state();
-            if state.closed {
+            if self.closed.is_cancelled() {
                 return Err(Closed);
             }
             state.waiting.insert(id, sender);
         }
+        let mut asked = Asked { link: self, id, receiver };
         self.send(&request(id)).await?;
-        let answer = receiver.await.map_err(|_| Closed)?;
+        let answer = (&mut asked.receiver).await.map_err(|_| Closed)?;
         Ok((id, answer))
     }
 
@@ -156,15 +180,37 @@ impl Link {
     pub(super) async fn send(&self, request: &Request) -> Result<(), Closed> {
         let message = encode(request);
         let send = |socket: &OwnedFd| channel::send(socket, &message, &[]).map_err(std::io::Error::from);
-        self.socket.async_io(Interest::WRITABLE, send).await.map_err(|_| Closed)
+        self.socket()?.async_io(Interest::WRITABLE, send).await.map_err(|_| Closed)
     }
 
-    /// Sends a request that has no answer, now or never: the queue is only full if the agent is stuck.
-    pub(super) fn tell(&self, request: &Request) {
-        if let Err(errno) = channel::send(self.socket.get_ref(), &encode(request), &[])
-            && errno != Errno::PIPE
-        {
-            tracing::warn!(%errno, "cannot reach a sandbox");
+    /// Sends a request that has no answer, from where nothing can be waited for.
+    pub(super) fn tell(&self, request: Request) {
+        let Ok(socket) = self.socket() else { return };
+        let Err(errno) = channel::send(socket.get_ref(), &encode(&request), &[]) else { return };
+        match (errno, self.myself.upgrade(), Handle::try_current()) {
+            (Errno::PIPE, ..) => {}
+            // Many are asking at once: it has to wait for its turn, but nobody has to wait for it.
+            (Errno::AGAIN, Some(link), Ok(runtime)) => {
+                runtime.spawn(async move { link.send(&request).await });
+            }
+            _ => tracing::warn!(%errno, "cannot reach a sandbox"),
+        }
+    }
+}
+
+/// Somebody who waits for an answer. Dropped, an answer that has come and was not seen any more is undone.
+struct Asked<'a> {
+    link: &'a Link,
+    id: u32,
+    receiver: oneshot::Receiver<Answer>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.link.state().waiting.remove(&self.id);
+        self.receiver.close();
+        if let Ok(answer) = self.receiver.try_recv() {
+            self.link.undo(&answer);
         }
     }
 }

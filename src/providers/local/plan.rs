@@ -69,7 +69,10 @@ pub(super) fn environment(shell: &str) -> BTreeMap<String, String> {
         ("HOME", HOME),
         ("LANG", "C.UTF-8"),
         ("LOGNAME", "user"),
-        ("PATH", "/home/user/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin"),
+        (
+            "PATH",
+            "/home/user/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin",
+        ),
         // The sandbox is nobody's system: Debian's lock on `pip install` protects nothing here.
         ("PIP_BREAK_SYSTEM_PACKAGES", "1"),
         ("SHELL", if shell == "bash" { "/bin/bash" } else { "/bin/sh" }),
@@ -152,8 +155,10 @@ fn runtime_here(asked: &str, python: Option<&Interpreter>, node: Option<&Interpr
         return Err(Error::unsupported(format!("`runtime`: this machine has no interpreter for {asked}"))
             .with_hint(format!("install one, or name it: local({{ {language}: '/path/to/it' }})")));
     };
-    let name = interpreter.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let here = if language == Language::Python && name.starts_with("python3") { name } else { language.to_string() };
+    let name =
+        interpreter.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let here =
+        if language == Language::Python && name.starts_with("python3") { name } else { language.to_string() };
     if let Some(version) = code::version(asked)
         && !here.ends_with(version)
     {
@@ -183,7 +188,9 @@ fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Inter
     let cpus = match resources.cpus {
         None => 0,
         Some(cpus) if (0.01..=1024.0).contains(&cpus) => (cpus * 1000.0) as u32,
-        Some(cpus) => return Err(Error::invalid(format!("`resources.cpus` must be from 0.01 to 1024, got {cpus}"))),
+        Some(cpus) => {
+            return Err(Error::invalid(format!("`resources.cpus` must be from 0.01 to 1024, got {cpus}")));
+        }
     };
     let mut plan = Plan {
         host: Vec::new(),
@@ -250,7 +257,10 @@ fn shared_library(python: &Interpreter) -> Option<(String, String)> {
     let libraries = python.prefix.join("lib");
     let shared = !python.is_common()
         && fs::read_dir(libraries).ok()?.flatten().any(|entry| {
-            entry.file_name().to_str().is_some_and(|name| name.starts_with("libpython") && name.contains(".so"))
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with("libpython") && name.contains(".so"))
         });
     shared.then(|| ("LD_LIBRARY_PATH".to_owned(), format!("{PYTHON}/lib")))
 }
@@ -274,5 +284,129 @@ fn link(plan: &mut Plan, names: &[&str], program: &str) {
         if path != program && !(program.starts_with("/usr") && Path::new(&path).exists()) {
             plan.links.push((path, program.to_owned()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    async fn resolved(request: CreateRequest) -> Result<Settings> {
+        resolve(&Config::default(), &request).await
+    }
+
+    fn with(resources: Resources) -> CreateRequest {
+        CreateRequest { resources, ..CreateRequest::default() }
+    }
+
+    async fn refusal(request: CreateRequest) -> (ErrorKind, String) {
+        let error = resolved(request).await.expect_err("this cannot be had");
+        (error.kind(), error.message().to_owned())
+    }
+
+    #[tokio::test]
+    async fn the_defaults_are_those_of_the_documents() {
+        let settings = resolved(CreateRequest::default()).await.expect("nothing is asked for");
+        assert_eq!(settings.timeout, Duration::from_secs(300));
+        assert_eq!(settings.plan.memory, 2 << 30);
+        assert_eq!(settings.plan.disk, 1 << 30);
+        assert_eq!(settings.plan.processes, 256);
+        assert_eq!(settings.plan.cpus, 0);
+    }
+
+    #[tokio::test]
+    async fn the_request_comes_before_the_configuration() {
+        let config = Config {
+            timeout: Some(1000),
+            resources: Resources { processes: Some(10), cpus: Some(0.5), ..Resources::default() },
+            ..Config::default()
+        };
+        let request = CreateRequest {
+            timeout: Some(Duration::ZERO),
+            resources: Resources { processes: Some(20), ..Resources::default() },
+            ..CreateRequest::default()
+        };
+        let settings = resolve(&config, &request).await.expect("all of it can be had");
+        assert_eq!(settings.timeout, Duration::ZERO);
+        assert_eq!((settings.plan.processes, settings.plan.cpus), (20, 500));
+    }
+
+    #[tokio::test]
+    async fn a_disk_is_half_of_the_memory_at_most() {
+        let small = with(Resources { memory: Some(256 << 20), ..Resources::default() });
+        assert_eq!(resolved(small).await.expect("the disk follows").plan.disk, 128 << 20);
+        let both = Resources { memory: Some(256 << 20), disk: Some(256 << 20), ..Resources::default() };
+        let (kind, message) = refusal(with(both)).await;
+        assert_eq!(kind, ErrorKind::InvalidArgument);
+        assert!(message.starts_with("`resources.disk`"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn limits_that_nothing_runs_under_are_refused_by_name() {
+        for (resources, name) in [
+            (Resources { memory: Some(1), ..Resources::default() }, "resources.memory"),
+            (Resources { disk: Some(0), ..Resources::default() }, "resources.disk"),
+            (Resources { processes: Some(1), ..Resources::default() }, "resources.processes"),
+            (Resources { cpus: Some(0.0), ..Resources::default() }, "resources.cpus"),
+            (Resources { cpus: Some(-1.0), ..Resources::default() }, "resources.cpus"),
+        ] {
+            let (kind, message) = refusal(with(resources)).await;
+            assert_eq!(kind, ErrorKind::InvalidArgument);
+            assert!(message.contains(name), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_honoured_is_refused_by_name() {
+        for (request, name) in [
+            (CreateRequest { template_id: Some("t".into()), ..CreateRequest::default() }, "templateId"),
+            (CreateRequest { domain: Some("d".into()), ..CreateRequest::default() }, "domain"),
+            (CreateRequest { ports: vec![80], ..CreateRequest::default() }, "ports"),
+            (CreateRequest { network: Some(Network::Full), ..CreateRequest::default() }, "network"),
+            (
+                CreateRequest { network: Some(Network::Allow(Vec::new())), ..CreateRequest::default() },
+                "network",
+            ),
+        ] {
+            let (kind, message) = refusal(request).await;
+            assert_eq!(kind, ErrorKind::Unsupported);
+            assert!(message.contains(name), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_runtime_is_a_family_in_the_version_that_is_here() {
+        let runtime =
+            |name: &str| CreateRequest { runtime: Some(name.to_owned()), ..CreateRequest::default() };
+        let settings = resolved(runtime("python2.3")).await.expect("this machine has a Python");
+        assert!(settings.runtime.is_some_and(|here| here.starts_with("python3")));
+        assert_eq!(refusal(runtime("cobol")).await.0, ErrorKind::InvalidArgument);
+    }
+
+    #[test]
+    fn an_id_that_we_make_is_long_and_never_the_same() {
+        let (one, other) = (fresh_id().expect("random"), fresh_id().expect("random"));
+        assert_ne!(one, other);
+        assert!(one.len() >= 32 + 4 && checked_id(one.clone()).is_ok(), "{one}");
+    }
+
+    #[test]
+    fn an_impossible_id_is_refused() {
+        for id in ["", "a/b", "a b", "ü", "a\0", &"x".repeat(129)] {
+            assert!(checked_id(id.to_owned()).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn an_interpreter_outside_usr_is_seen_below_opt() {
+        let python =
+            Interpreter { program: "/home/me/py/bin/python3.12".into(), prefix: "/home/me/py".into() };
+        let plan = plan(&Resources::default(), Some(&python), None).expect("the defaults can be had");
+        let bind = plan.host.iter().find(|bind| bind.target == PYTHON).expect("it is mounted");
+        assert_eq!((bind.source.as_str(), bind.overlay), ("/home/me/py", false));
+        let python3 = ("/usr/local/bin/python3".to_owned(), "/opt/python/bin/python3.12".to_owned());
+        assert!(plan.links.contains(&python3));
+        assert!(plan.programs.iter().any(|(path, _)| path == "/usr/local/bin/pip"));
     }
 }

@@ -28,8 +28,8 @@ pub(super) struct Pipe(AsyncFd<OwnedFd>);
 impl Pipe {
     /// Takes a descriptor from an agent, if it is a pipe. It never blocks, whatever the agent did to it.
     pub(super) fn new(fd: OwnedFd) -> Result<Self> {
-        let is_pipe = rustix::fs::fstat(&fd)
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+        let is_pipe =
+            rustix::fs::fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
         if !is_pipe {
             return Err(nonsense());
         }

@@ -1,0 +1,212 @@
+// The package as npm delivers it: packed, installed far from the repository, run as ESM, CommonJS and TypeScript,
+// as this user and as one without privileges.
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test as nodeTest } from 'node:test'
+
+import { belongings, eventually, left, ROOT, start, test } from './support.mjs'
+
+const LIMIT = 300_000
+/** Nobody: the highest of the common ids. */
+const NOBODY = 65534
+const isRoot = process.getuid() === 0
+
+let folder
+let packed
+
+/** Runs a program that must succeed, and gives what it printed. */
+async function run(command, args, options = {}) {
+  const { code, stdout, stderr } = await start(command, args, { timeout: LIMIT, cwd: folder, ...options })
+    .ended
+  assert.equal(code, 0, `${command} ${args.join(' ')}\n${stdout}\n${stderr}`)
+  return stdout
+}
+
+before(
+  async () => {
+    folder = mkdtempSync(join(tmpdir(), 'computesdk-package-'))
+    chmodSync(folder, 0o755)
+    const pack = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
+    packed = JSON.parse(await run('npm', pack, { cwd: ROOT }))[0]
+    writeFileSync(join(folder, 'package.json'), '{ "name": "user", "private": true }')
+    await run('npm', ['install', '--offline', '--no-audit', '--no-fund', join(folder, packed.filename)])
+  },
+  { timeout: LIMIT },
+)
+
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+/** The body of the programs below: what every user does first. */
+const BODY = `
+  const box = await compute.sandbox.create({ timeout: 60_000 })
+  const command = await box.runCommand('echo $((40 + 2))')
+  const python = await box.runCode('print("python", 1 + 1)')
+  const node = await box.runCode('console.log("node", 1 + 1)')
+  await box.filesystem.writeFile('/app/file', 'content')
+  const content = await box.filesystem.readFile('/app/file')
+  const info = await box.getInfo()
+  console.log(JSON.stringify([command.stdout, python.stdout, node.stdout, content, info.limits?.enforcement]))
+  await box.destroy()`
+const ANSWERS = ['42\n', 'python 2\n', 'node 2\n', 'content']
+
+const MTS = `import { compute, type CommandResult, NotFoundError } from 'computesdk'
+async function main(): Promise<void> {
+  const sandbox = await compute.sandbox.create({ metadata: { a: 1 } })
+  const result: CommandResult = await sandbox.runCommand('echo', ['typed'])
+  const text: string = await sandbox.filesystem.readFile('/none').catch((error: unknown) => error instanceof NotFoundError ? error.code : 'other')
+  console.log(result.stdout.trim(), text, result.exitCode satisfies number)
+  await sandbox.destroy()
+}
+await main()
+`
+
+describe('the packed package', () => {
+  nodeTest('holds what it needs and nothing else', { timeout: LIMIT }, () => {
+    const names = packed.files.map((file) => file.path)
+    for (const name of ['package.json', 'index.js', 'index.d.ts', 'errors.js', 'load.js'])
+      assert.ok(names.includes(name), name)
+    assert.ok(names.some((name) => name.endsWith('.node')))
+    const odd = names.filter(
+      (name) =>
+        !/^(package\.json|index\.(js|d\.ts)|errors\.js|load\.js|computesdk\.[\w-]+\.node|README\.md|LICENSE|CHANGELOG\.md)$/.test(
+          name,
+        ),
+    )
+    assert.deepEqual(odd, [])
+  })
+
+  nodeTest('has no dependencies and runs nothing when it is installed', { timeout: LIMIT }, () => {
+    const installed = JSON.parse(readFileSync(join(folder, 'node_modules/computesdk/package.json'), 'utf8'))
+    assert.deepEqual(Object.keys(installed.dependencies ?? {}), [])
+    for (const name of ['preinstall', 'install', 'postinstall'])
+      assert.equal(installed.scripts?.[name], undefined)
+    assert.deepEqual(
+      Object.keys(JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')).packages).filter(
+        (name) => name !== '',
+      ),
+      ['node_modules/computesdk'],
+    )
+  })
+
+  test('runs as an ES module', async () => {
+    writeFileSync(join(folder, 'esm.mjs'), `import { compute } from 'computesdk'\n${BODY}`)
+    assert.deepEqual(JSON.parse(await run(process.execPath, ['esm.mjs'])).slice(0, 4), ANSWERS)
+  })
+
+  test('runs as CommonJS', async () => {
+    writeFileSync(
+      join(folder, 'common.cjs'),
+      `const { compute } = require('computesdk')\n;(async () => {${BODY}\n})()`,
+    )
+    assert.deepEqual(JSON.parse(await run(process.execPath, ['common.cjs'])).slice(0, 4), ANSWERS)
+  })
+
+  test('compiles and runs as strict TypeScript', async () => {
+    const repository = createRequire(join(ROOT, 'package.json'))
+    const types = join(repository.resolve('@types/node/package.json'), '../..')
+    writeFileSync(join(folder, 'typed.mts'), MTS)
+    const flags =
+      '--strict --module nodenext --target es2022 --lib es2022 --types node --exactOptionalPropertyTypes --skipLibCheck false'
+    await run(process.execPath, [
+      repository.resolve('typescript/bin/tsc'),
+      ...flags.split(' '),
+      '--typeRoots',
+      types,
+      'typed.mts',
+    ])
+    assert.equal(await run(process.execPath, ['typed.mjs']), 'typed NOT_FOUND 0\n')
+  }, 120_000)
+
+  test('reports a mistake of its user at compile time', async () => {
+    const repository = createRequire(join(ROOT, 'package.json'))
+    const types = join(repository.resolve('@types/node/package.json'), '../..')
+    writeFileSync(
+      join(folder, 'wrong.mts'),
+      MTS.replace('result.exitCode satisfies number', 'result.exitCod'),
+    )
+    const flags = '--noEmit --strict --module nodenext --target es2022 --types node'
+    const tsc = start(
+      process.execPath,
+      [repository.resolve('typescript/bin/tsc'), ...flags.split(' '), '--typeRoots', types, 'wrong.mts'],
+      { cwd: folder, timeout: LIMIT },
+    )
+    const { code, stdout } = await tsc.ended
+    assert.notEqual(code, 0)
+    assert.match(stdout, /exitCod/)
+  }, 120_000)
+})
+
+describe('a user without privileges', { skip: isRoot ? false : 'only root can become another' }, () => {
+  /** Runs a program as nobody, with nothing of root's around it. */
+  const asNobody = (file) =>
+    start('/usr/bin/node', [file], {
+      cwd: folder,
+      uid: NOBODY,
+      gid: NOBODY,
+      env: { HOME: '/nonexistent', PATH: '/usr/local/bin:/usr/bin:/bin' },
+      timeout: LIMIT,
+    })
+
+  before(() => {
+    mkdirSync(join(folder, 'open'), { mode: 0o755, recursive: true })
+  })
+
+  const skip = existsSync('/usr/bin/node') ? false : 'there is no /usr/bin/node'
+
+  nodeTest('has sandboxes that run commands, Python and Node', { timeout: LIMIT, skip }, async () => {
+    writeFileSync(
+      join(folder, 'nobody.mjs'),
+      `import { compute } from 'computesdk'\nconsole.error(process.getuid())\n${BODY}`,
+    )
+    const { code, stdout, stderr } = await asNobody('nobody.mjs').ended
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: `${NOBODY}\n` }, stdout)
+    assert.deepEqual(JSON.parse(stdout), [...ANSWERS, 'per-process'])
+  })
+
+  nodeTest(
+    'has sandboxes that cannot read the host’s files, and leaves nothing',
+    { timeout: LIMIT, skip },
+    async () => {
+      const secret = join(folder, 'secret')
+      const text = randomUUID()
+      writeFileSync(secret, text)
+      chmodSync(secret, 0o600)
+      const open = join(folder, 'open', 'readable')
+      writeFileSync(open, text)
+      writeFileSync(
+        join(folder, 'spy.mjs'),
+        `
+      import { local } from 'computesdk'
+      const box = await local().sandbox.create()
+      const found = []
+      for (const path of ${JSON.stringify([secret, open, '/root/.bashrc', '/etc/shadow'])}) {
+        const text = await box.filesystem.readFile(path).catch((error) => error.name)
+        const { stdout, exitCode } = await box.runCommand(['cat', path])
+        const code = await box.runCode('open(' + JSON.stringify(path) + ').read()', 'python')
+        found.push([text, stdout, exitCode !== 0, code.exitCode !== 0].join())
+      }
+      const { stdout } = await box.runCommand('grep -rl ${text} / --exclude-dir=proc --exclude-dir=usr 2>/dev/null; cat /proc/*/environ | tr "\\\\0" "\\\\n" | grep -c ^HOME=/nonexistent')
+      console.log(JSON.stringify([found, stdout]))
+      console.log('ready')
+      await new Promise((resolve) => process.stdin.once('data', resolve))
+      process.stdin.destroy()`,
+      )
+      const spy = asNobody('spy.mjs')
+      await spy.line('ready')
+      const all = belongings(spy.pid)
+      assert.ok(all.processes.size > 0)
+      spy.child.stdin.write('go\n')
+      const { code, stdout, stderr } = await spy.ended
+      assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
+      const [found, searched] = JSON.parse(stdout.split('\n')[0])
+      for (const one of found) assert.match(one, /^(NotFoundError|PermissionDeniedError),,true,true$/)
+      assert.equal(searched, '0\n')
+      await eventually('nothing is left', () => left(all).length === 0)
+    },
+  )
+})

@@ -1,0 +1,462 @@
+// biome-ignore-all lint: wrong uses are wanted
+// Right uses and wrong ones, for tsc alone: types.test.mjs compiles this as .mts and as .cts. It never runs.
+
+import {
+  AbortError,
+  AlreadyExistsError,
+  AuthenticationError,
+  type BackgroundCommandResult,
+  type CallableCompute,
+  type CodeResult,
+  CodeSyntaxError,
+  CommandExitError,
+  type CommandResult,
+  Compute,
+  type ComputeConfig,
+  ComputeError,
+  type ComputeRequest,
+  type ComputeResponse,
+  type CreateSandboxOptions,
+  type CreateSandboxParams,
+  compute,
+  createCompute,
+  type DockerConfig,
+  docker,
+  type E2BConfig,
+  type ErrorCode,
+  type ExecutionResult,
+  e2b,
+  type FileEntry,
+  Filesystem,
+  type HandleComputeRequestParams,
+  handleComputeRequest,
+  handleHttpComputeRequest,
+  InvalidArgumentError,
+  isCommandExitError,
+  type Language,
+  type LocalConfig,
+  local,
+  NotFoundError,
+  PermissionDeniedError,
+  type Process,
+  type Provider,
+  type ProviderPlugin,
+  type ProviderSandbox,
+  QuotaExceededError,
+  RateLimitError,
+  type RunCodeOptions,
+  type RunCommandOptions,
+  type Runtime,
+  Sandbox,
+  type SandboxFileSystem,
+  type SandboxInfo,
+  type SandboxInterface,
+  type SandboxStatus,
+  type SandboxTerminal,
+  Terminal,
+  type TerminalCreateOptions,
+  type TerminalSession,
+  TimeoutError,
+  UnavailableError,
+  UnsupportedError,
+} from 'computesdk'
+
+type Same<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? [] : ['the types differ']
+declare function same<A, B>(...proof: Same<A, B>): void
+// @ts-expect-error: `same` tells types apart
+same<string, string | undefined>()
+
+declare const sandbox: Sandbox
+declare const bytes: Uint8Array
+declare const text: string | undefined
+declare const number: number | undefined
+declare const signal: AbortSignal | undefined
+
+export async function commands() {
+  const result = await sandbox.runCommand('ls -la')
+  same<typeof result, CommandResult>()
+  same<ExecutionResult, CommandResult>()
+  same<typeof result.truncated, true | undefined>()
+  same<typeof result.timedOut, true | undefined>()
+  same<typeof result.signal, string | undefined>()
+
+  const args: readonly string[] = ['-la']
+  same<CommandResult, Awaited<ReturnType<typeof direct>>>()
+  const direct = () => sandbox.runCommand('ls', args)
+  await sandbox.runCommand('ls', ['-la'], { cwd: '/' })
+  await sandbox.runCommand(['ls', '-la'])
+  await sandbox.runCommand(['ls', ...args], { cwd: '/' })
+
+  // What may be undefined may be passed on.
+  const options: RunCommandOptions = {
+    cwd: text,
+    env: { A: text, B: 'b' },
+    timeout: number,
+    background: undefined,
+    signal,
+    onStdout: (piece) => piece.toUpperCase(),
+    onStderr: undefined,
+    stdin: text ?? bytes,
+    user: text,
+    maxOutput: number,
+    throwOnError: true,
+  }
+  await sandbox.runCommand('env', options)
+  await sandbox.runCommand('env', [], options)
+  await sandbox.runCommand('env', { env: process.env })
+  await sandbox.runCommand('cat', { stdin: new Blob(['a']).stream() })
+  await sandbox.runCommand('cat', { stdin: process.stdin })
+
+  const begun = await sandbox.runCommand('sleep 9', { background: true })
+  same<typeof begun, BackgroundCommandResult>()
+  same<typeof begun.pid, number>()
+  same<typeof begun.exitCode, 0>()
+  same<BackgroundCommandResult, Awaited<ReturnType<typeof began>>>()
+  const began = () => sandbox.runCommand(['sleep', '9'], { background: true })
+  const both = await sandbox.runCommand('sleep', ['9'], { background: text === 'yes' })
+  same<typeof both, CommandResult>()
+
+  // @ts-expect-error: no command
+  await sandbox.runCommand()
+  // @ts-expect-error: arguments are strings
+  await sandbox.runCommand('sleep', [9])
+  // @ts-expect-error: arguments are a list
+  await sandbox.runCommand('ls', '-la')
+  // @ts-expect-error: options come last
+  await sandbox.runCommand('ls', { cwd: '/' }, ['-la'])
+  // @ts-expect-error: three arguments are for the form whose command is a string
+  await sandbox.runCommand(['ls'], ['-la'], { cwd: '/' })
+  // @ts-expect-error: no such option
+  await sandbox.runCommand('ls', { dir: '/' })
+  // @ts-expect-error: milliseconds are a number
+  await sandbox.runCommand('ls', { timeout: '1s' })
+  // @ts-expect-error: a variable is a string
+  await sandbox.runCommand('ls', { env: { PORT: 3000 } })
+  // @ts-expect-error: a signal is no function
+  await sandbox.runCommand('ls', { signal: () => true })
+  // @ts-expect-error: output is text
+  await sandbox.runCommand('ls', { onStdout: (piece: Uint8Array) => piece })
+  // @ts-expect-error: that is for code
+  await sandbox.runCommand('ls', { runtime: 'node' })
+  // @ts-expect-error: only code has a language
+  result.language
+}
+
+export async function code() {
+  const result = await sandbox.runCode('print(1)')
+  same<typeof result, CodeResult>()
+  same<typeof result.language, 'python' | 'node'>()
+  const asCommand: CommandResult = result
+  const options: RunCodeOptions = { runtime: 'node', timeout: number, env: { A: text } }
+  await sandbox.runCode('1', 'node')
+  await sandbox.runCode('1', 'python3.9', options)
+  await sandbox.runCode('1', undefined, options)
+  await sandbox.runCode('1', options)
+  const runtimes: Runtime[] = ['python', 'node', 'python3.12.1', 'nodejs16', 'node20', 'nodejs16.x', 'js']
+  // @ts-expect-error: no such language
+  await sandbox.runCode('1', 'ruby')
+  // @ts-expect-error: no version
+  const version: Runtime = 'python3.x.y'
+  // @ts-expect-error: code is text
+  await sandbox.runCode(bytes)
+  return { asCommand, runtimes, version }
+}
+
+export async function files() {
+  const { filesystem } = sandbox
+  same<typeof filesystem, Filesystem>()
+  const content = await filesystem.readFile('/a')
+  same<typeof content, string>()
+  same<string, Awaited<ReturnType<typeof utf8>>>()
+  const utf8 = () => filesystem.readFile('/a', { encoding: 'utf8' })
+  const binary = await filesystem.readFile('/a', { encoding: 'bytes' })
+  same<typeof binary, Uint8Array>()
+  const stream = await filesystem.readFile('/a', { encoding: 'stream' })
+  same<typeof stream, ReadableStream<Uint8Array>>()
+  await filesystem.writeFile('/a', 'text')
+  await filesystem.writeFile('/a', bytes)
+  await filesystem.writeFile('/a', Buffer.from('text'))
+  await filesystem.writeFile('/a', new Blob(['text']))
+  same<Promise<void>, ReturnType<typeof filesystem.mkdir>>()
+  same<Promise<void>, ReturnType<typeof filesystem.remove>>()
+  same<Promise<boolean>, ReturnType<typeof filesystem.exists>>()
+  const [entry] = await filesystem.readdir('/')
+  same<typeof entry, FileEntry | undefined>()
+  if (entry?.type === 'file') same<typeof entry.type, 'file'>()
+  same<FileEntry['size'], number | undefined>()
+  same<FileEntry['modified'], Date | undefined>()
+  same<FileEntry['symlinkTarget'], string | undefined>()
+  // @ts-expect-error: no such encoding
+  await filesystem.readFile('/a', { encoding: 'latin1' })
+  // @ts-expect-error: nothing to write
+  await filesystem.writeFile('/a')
+  // @ts-expect-error: no object
+  await filesystem.writeFile('/a', { a: 1 })
+  // @ts-expect-error: there are two types
+  if (entry?.type === 'symlink') return
+  // @ts-expect-error: an URL is no path
+  await filesystem.readFile(new URL('file:///a'))
+}
+
+export async function life() {
+  await using disposed = await compute.sandbox.create()
+  const info = await disposed.getInfo()
+  same<typeof info, SandboxInfo>()
+  same<typeof info.status, SandboxStatus>()
+  same<SandboxStatus, 'running' | 'stopped' | 'error'>()
+  same<typeof info.createdAt, Date>()
+  same<typeof info.expiresAt, Date | undefined>()
+  same<typeof info.timeout, number>()
+  const options: CreateSandboxOptions = { metadata: info.metadata }
+  await disposed.extendTimeout(1000)
+  same<Promise<string>, ReturnType<typeof disposed.getUrl>>()
+  await disposed.getUrl({ port: 3000, protocol: 'wss' })
+  const provider = disposed.getProvider()
+  same<typeof provider, Provider>()
+  same<ReturnType<typeof provider.getSupportedRuntimes>, Language[]>()
+  const plugin = disposed.getProvider<ProviderPlugin>()
+  const native = disposed.getInstance<{ vm: string }>()
+  same<Promise<void>, ReturnType<typeof disposed.kill>>()
+  // @ts-expect-error: sandboxes are made by `create`
+  new Sandbox()
+  // @ts-expect-error: and so are their files
+  new Filesystem()
+  // @ts-expect-error: and terminals
+  new Terminal()
+  // @ts-expect-error: an id does not change
+  disposed.sandboxId = 'other'
+  // @ts-expect-error: no such status
+  if (info.status === 'paused') return
+  // @ts-expect-error: no such protocol
+  await disposed.getUrl({ port: 3000, protocol: 'ftp' })
+  // @ts-expect-error: no port
+  await disposed.getUrl({})
+  // @ts-expect-error: internal
+  disposed.providerHandle()
+  // @ts-expect-error: internal
+  disposed.notYet('x')
+  return { options, plugin, vm: native.vm }
+}
+
+export async function creation(provider: Provider) {
+  same<typeof compute, CallableCompute>()
+  const instance: Compute = compute({ provider })
+  const strict: Compute = createCompute({ defaultProvider: provider, throwOnError: undefined })
+  const own = new Compute()
+  const params: CreateSandboxParams = {
+    runtime: 'python3.9',
+    timeout: number,
+    sandboxId: text,
+    metadata: { user: { name: 'a', tags: ['b', 1, null, true] }, left: undefined },
+    envs: { A: process.env['A'] },
+    signal,
+    resources: { memory: number, disk: 2 ** 28, cpus: 0.5, processes: 64, enforce: undefined },
+    network: 'none',
+    provider,
+    options: { timeout: 600_000, templateId: undefined, ports: [80], network: { allow: ['a.com'] } },
+  }
+  same<Sandbox, Awaited<ReturnType<typeof made>>>()
+  const made = () => compute.sandbox.create(params)
+  await compute.sandbox.create()
+  await compute.sandbox.create({})
+  await compute.sandbox.create({ provider: 'local' })
+  await provider.sandbox.create({ timeout: 1000 })
+  const found = await compute.sandbox.getById('id')
+  same<typeof found, Sandbox | null>()
+  await compute.sandbox.getById(provider, 'id')
+  await compute.sandbox.list()
+  await compute.sandbox.list(provider)
+  await compute.sandbox.destroy(provider, 'id')
+  const config: ComputeConfig | null = compute.setConfig({ provider }).getConfig()
+  same<ReturnType<typeof compute.clearConfig>, CallableCompute>()
+  compute.setConfig({
+    providers: [provider, local()],
+    providerStrategy: 'round-robin',
+    fallbackOnError: false,
+    throwOnError: true,
+    provider: undefined,
+  })
+  // @ts-expect-error: an unknown sandbox is null
+  found.sandboxId
+  // @ts-expect-error: no such option
+  await compute.sandbox.create({ timeoutMs: 1000 })
+  // @ts-expect-error: a date is no JSON
+  await compute.sandbox.create({ metadata: { at: new Date() } })
+  // @ts-expect-error: no such network
+  await compute.sandbox.create({ network: 'host' })
+  // @ts-expect-error: no such language
+  await compute.sandbox.create({ runtime: 'ruby' })
+  // @ts-expect-error: the provider comes first
+  await compute.sandbox.getById('id', provider)
+  // @ts-expect-error: no id
+  await compute.sandbox.destroy()
+  // @ts-expect-error: a name is no provider here
+  compute.setConfig({ provider: 'local' })
+  // @ts-expect-error: no such strategy
+  createCompute({ providerStrategy: 'random' })
+  // @ts-expect-error: only `createCompute` is strict
+  new Compute({}, true)
+  return { instance, strict, own, config }
+}
+
+export function providers() {
+  const configs: [LocalConfig, DockerConfig, E2BConfig] = [
+    { timeout: number, runtime: undefined, python: text, node: text, resources: { memory: number } },
+    { image: text, network: 'full' },
+    { apiKey: process.env['E2B_API_KEY'], runtime: 'python', timeout: 1, templateId: text, domain: text },
+  ]
+  const made: Provider[] = [local(), docker(), e2b(), local(configs[0]), docker(configs[1]), e2b(configs[2])]
+  // The two fields' types, as document 2 has them.
+  same<E2BConfig['runtime'], 'python' | 'node' | undefined>()
+  same<E2BConfig['apiKey'], string | undefined>()
+  // @ts-expect-error: no such option
+  local({ apikey: 'a' })
+  // @ts-expect-error: no such option
+  e2b({ apikey: 'a' })
+  return made
+}
+
+export function plugins() {
+  // The least that there can be.
+  const least = {
+    sandbox: {
+      create: async () => ({ sandboxId: '1' }),
+      getById: async (_id: string) => null,
+      destroy: async (_id: string) => {},
+    },
+  }
+  compute.setConfig({ provider: least })
+  // As upstream's provider packages are: a class, other options, an older form of `runCommand`.
+  class Upstream {
+    readonly name = 'upstream'
+    readonly sandbox = {
+      create: async (_options?: { timeout?: number; templateId?: string }) => new UpstreamSandbox(),
+      getById: async (_id: string): Promise<UpstreamSandbox | null> => new UpstreamSandbox(),
+      list: async () => [new UpstreamSandbox()],
+      destroy: async (_id: string) => {},
+    }
+    getSupportedRuntimes() {
+      return ['python']
+    }
+  }
+  class UpstreamSandbox {
+    readonly sandboxId = '1'
+    readonly provider = 'upstream'
+    async runCommand(_command: string, _options?: { cwd?: string; background?: boolean }) {
+      return { stdout: '', stderr: '', exitCode: 0, durationMs: 1 }
+    }
+    async getInfo() {
+      return { id: '1', status: 'running' as const, createdAt: new Date(), timeout: 1, metadata: { a: 1 } }
+    }
+    async getUrl({ port }: { port: number; protocol?: string }) {
+      return `https://${port}`
+    }
+    async destroy() {}
+    readonly filesystem = {
+      readFile: async (_path: string) => '',
+      writeFile: async (_path: string, _content: string) => {},
+      readdir: async (_path: string) => [
+        { name: 'a', isDirectory: false, size: 1, lastModified: new Date() },
+      ],
+    }
+  }
+  const list: ProviderPlugin[] = [least, new Upstream(), local()]
+  const ours: ProviderSandbox = sandbox
+  // @ts-expect-error: it can neither find nor end what it makes
+  compute({ provider: { sandbox: { create: async () => ({ sandboxId: '1' }) } } })
+  // @ts-expect-error: its sandboxes have no id
+  compute({ provider: { sandbox: { ...least.sandbox, create: async () => ({}) } } })
+  return { list, ours }
+}
+
+export function failures(error: unknown) {
+  if (error instanceof ComputeError) {
+    same<typeof error.code, ErrorCode>()
+    same<typeof error.retryable, boolean>()
+    same<typeof error.hint, string | undefined>()
+    same<typeof error.sandboxId, string | undefined>()
+  }
+  if (error instanceof CommandExitError) {
+    same<typeof error.name, 'CommandExitError'>()
+    same<typeof error.result.stderr, string>()
+    same<typeof error.result.exitCode, number>()
+    same<typeof error.result.durationMs, number | undefined>()
+  }
+  if (isCommandExitError(error)) same<typeof error.result.exitCode, number>()
+  if (error instanceof AbortError) same<typeof error.result, CommandResult | undefined>()
+  if (error instanceof CodeSyntaxError) same<typeof error.exitCode, number>()
+  if (error instanceof RateLimitError) same<typeof error.retryAfterMs, number | undefined>()
+  if (error instanceof InvalidArgumentError) same<typeof error.code, 'INVALID_ARGUMENT' | 'NOT_UTF8'>()
+  // The classes stay apart.
+  if (error instanceof NotFoundError || error instanceof TimeoutError) {
+    if (error.code === 'TIMEOUT') same<typeof error, TimeoutError>()
+    else same<typeof error, NotFoundError>()
+  }
+  const made = new CommandExitError({ exitCode: 1, stdout: '', stderr: '', error: 'exit status 1' })
+  const classes = [
+    AlreadyExistsError,
+    AuthenticationError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    UnavailableError,
+    UnsupportedError,
+  ].map((type) => new type('message', { hint: text, cause: made }))
+  // @ts-expect-error: an exit has an exit code
+  new CommandExitError({ stdout: '', stderr: '' })
+  // @ts-expect-error: nothing is known about it
+  error.message
+  // @ts-expect-error: errors are not changed
+  made.hint = 'other'
+  return classes
+}
+
+export async function handler(provider: Provider, request: Request, body: any) {
+  const parsed: ComputeRequest = { action: 'compute.sandbox.filesystem.readFile', sandboxId: 'a', path: '/a' }
+  same<ComputeResponse, Awaited<ReturnType<typeof answered>>>()
+  const answered = () => handleComputeRequest({ request: parsed, provider })
+  same<Response, Awaited<ReturnType<typeof responded>>>()
+  const responded = () => handleComputeRequest({ request, provider, allowedOrigins: undefined })
+  same<ComputeResponse, Awaited<ReturnType<typeof anything>>>()
+  const anything = () => handleComputeRequest({ request: body })
+  same<Response, Awaited<ReturnType<typeof positional>>>()
+  const positional = () => handleHttpComputeRequest(request, provider, { authorize: () => true })
+  await handleComputeRequest(parsed, provider)
+  const answer = await answered()
+  same<typeof answer.status, number>()
+  if (answer.success) same<typeof answer.fileContent, string | undefined>()
+  else same<typeof answer.error, string>()
+  const params: HandleComputeRequestParams = { request, provider: undefined }
+  // @ts-expect-error: no such action
+  await handleComputeRequest({ request: { action: 'compute.sandbox.explode' } })
+  // @ts-expect-error: no request
+  await handleComputeRequest({ provider })
+  return params
+}
+
+/** What is typed for a later version. */
+export async function later() {
+  const child = sandbox.spawn('cat', ['-'], { cwd: '/' })
+  const result: CommandResult = await child
+  const process: Process | null = await sandbox.getProcess(child.pid)
+  for await (const piece of child) piece.trim()
+  await sandbox.waitForPort(3000, { timeout: number })
+  const terminals: SandboxTerminal = sandbox.terminal
+  const options: TerminalCreateOptions = { cols: 80, onData: undefined, onExit: (exitCode) => exitCode + 1 }
+  const terminal: Terminal = await terminals.create(options)
+  const session: TerminalSession = terminal
+  terminal.onData = (data) => data.byteLength
+  terminal.onData = undefined
+  return { result, process, session }
+}
+
+/** The interfaces can be written by others. */
+export function interfaces() {
+  const anySandbox: SandboxInterface = sandbox
+  const anyFiles: SandboxFileSystem = sandbox.filesystem
+  const files: Pick<SandboxFileSystem, 'exists' | 'remove'> = {
+    exists: async () => false,
+    remove: async () => {},
+  }
+  return { anySandbox, anyFiles, files }
+}

@@ -1,0 +1,1 @@
+export { type DockerConfig, docker } from 'computesdk'

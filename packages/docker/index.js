@@ -1,0 +1,3 @@
+'use strict'
+
+module.exports.docker = require('computesdk').docker

@@ -1,0 +1,1 @@
+export { type E2BConfig, e2b } from 'computesdk'

@@ -1,0 +1,3 @@
+'use strict'
+
+module.exports.e2b = require('computesdk').e2b

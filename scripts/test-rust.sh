@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs the Rust tests without Node, as the user who calls and, if that is root, as nobody too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo test --workspace --exclude computesdk-agent --no-default-features --locked
+cargo test --package computesdk-agent --features program --locked
+if [ "$(id -u)" = 0 ]; then
+  for suite in conformance isolation broker; do
+    program=$(cargo test --no-default-features --locked --test "$suite" --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$/\1/p')
+    scripts/as-nobody.sh "$program"
+  done
+fi

@@ -1,0 +1,22 @@
+//! HTTP, in one place: clients, and later retries and streams, for the providers that are servers.
+
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a server on this machine may take to say that it is there.
+const LOCAL_ANSWER: Duration = Duration::from_secs(1);
+
+/// Whether a server answers `GET path` with success on a socket of this machine.
+#[cfg(unix)]
+pub(crate) async fn answers_on_socket(socket: &Path, path: &str) -> bool {
+    let client = reqwest::Client::builder().unix_socket(socket).timeout(LOCAL_ANSWER).build();
+    let Ok(client) = client else { return false };
+    let answer = client.get(format!("http://localhost{path}")).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
+}
+
+/// There are no such sockets here.
+#[cfg(not(unix))]
+pub(crate) async fn answers_on_socket(_: &Path, _: &str) -> bool {
+    false
+}

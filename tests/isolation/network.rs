@@ -1,0 +1,82 @@
+//! Attacks through the network.
+
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use crate::harness::{At, Case, cases, sh};
+use crate::{Planted, python};
+
+pub(super) const CASES: &[Case] = cases![
+    the_hosts_services_are_not_reached,
+    nothing_outside_is_reached,
+    there_is_no_socket_of_the_host,
+    what_listens_inside_does_not_listen_outside,
+    loopback_works_inside,
+];
+
+async fn the_hosts_services_are_not_reached(at: At) {
+    let (planted, sandbox) = (Planted::new(), at.sandbox().await);
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    let name = format!("computesdk-planted-{}", std::process::id());
+    let _named = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let path = format!("{}/socket", planted.path());
+    let _bound = UnixListener::bind(&path).unwrap();
+    let source = format!(
+        "import socket
+for family, address in ((2, ('127.0.0.1', {port})), (2, ('0.0.0.0', {port})), (10, ('::1', {port})), (1, '\\0{name}'), (1, '{path}')):
+  s = socket.socket(family); s.settimeout(2)
+  try: s.connect(address); print(address, 'REACHED')
+  except OSError: pass"
+    );
+    assert_eq!(python(&sandbox, &source).await, "");
+}
+
+async fn nothing_outside_is_reached(at: At) {
+    let sandbox = at.sandbox().await;
+    let source = "import errno, socket
+for host in ('169.254.169.254', '192.0.2.1', '10.0.0.1', '172.17.0.1', '1.1.1.1', 'fd00::1', '2606:4700:4700::1111', 'fe80::1%1'):
+  family = 10 if ':' in host else 2
+  s = socket.socket(family); s.settimeout(2)
+  try: s.connect(socket.getaddrinfo(host, 80, family, 1)[0][4]); print(host, 'REACHED')
+  except OSError as e: print(host, e) if e.errno not in (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EINVAL, errno.ENODEV) else None
+  d = socket.socket(family, 2)
+  try: d.sendto(b'x', (host.split('%')[0], 53)); print(host, 'SENT')
+  except OSError: pass
+try: socket.getaddrinfo('example.com', 80); print('RESOLVED')
+except OSError: pass";
+    assert_eq!(python(&sandbox, source).await, "");
+    assert_eq!(sh(&sandbox, "tail -n +3 /proc/net/dev | cut -d: -f1 | grep -v lo; tail -n +2 /proc/net/route; ls /proc/sys/net/ipv4/conf | tr '\\n' ' '").await.stdout, "all default lo ");
+}
+
+async fn there_is_no_socket_of_the_host(at: At) {
+    let sandbox = at.sandbox().await;
+    assert_eq!(
+        sh(&sandbox, "find / -type s 2>/dev/null; ls -A /run; tail -n +2 /proc/net/unix | grep -v '[0-9]$'")
+            .await
+            .stdout,
+        ""
+    );
+}
+
+async fn what_listens_inside_does_not_listen_outside(at: At) {
+    let (one, other) = (at.sandbox().await, at.sandbox().await);
+    let free = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    let source = format!(
+        "import socket\ns = socket.socket(); s.bind(('0.0.0.0', {port})); s.listen(); print('listens')"
+    );
+    // Taken on the host, and free in every sandbox.
+    assert_eq!(python(&one, &source).await, "listens\n");
+    assert_eq!(python(&other, &source).await, "listens\n");
+}
+
+async fn loopback_works_inside(at: At) {
+    let sandbox = at.sandbox().await;
+    let source = "import socket
+for family, host in ((2, '127.0.0.1'), (10, '::1'), (2, 'localhost')):
+  s = socket.socket(family); s.bind((host, 0)); s.listen()
+  c = socket.create_connection(s.getsockname()[:2]); a, _ = s.accept(); c.send(b'x'); print(a.recv(1))";
+    assert_eq!(python(&sandbox, source).await, "b'x'\nb'x'\nb'x'\n");
+}
