@@ -242,14 +242,15 @@ describe('what a provider of one’s own cannot do', () => {
   test('is undone when create was aborted meanwhile', async () => {
     const mine = plugin()
     const { create } = mine.sandbox
-    const gate = signalled()
+    const [asked, gate] = [signalled(), signalled()]
     mine.sandbox.create = async (options) => {
+      asked.resolve()
       await gate.promise
       return create(options)
     }
     const controller = new AbortController()
     const made = failure(compute.sandbox.create({ provider: mine, signal: controller.signal }), AbortError)
-    await new Promise(setImmediate)
+    await asked.promise
     controller.abort()
     await made
     gate.resolve()

@@ -46,6 +46,8 @@ const CASES: &[Case] = cases![
 
 /// How long the end of something may take to be complete.
 const SETTLED: Duration = Duration::from_secs(2);
+/// How long a busy machine may need until a case can begin.
+const REST: Duration = Duration::from_secs(10);
 /// The argument that makes this program a host of sandboxes that waits to be killed.
 const AS_HOST: &str = "--as-host";
 
@@ -188,13 +190,13 @@ fn holdings() -> Holdings {
 /// What this process holds when nothing is under way; a broker that lives is part of it.
 async fn at_rest(at: &At) -> Holdings {
     at.sandbox().await.destroy().await.unwrap();
-    eventually("what other cases left is gone", SETTLED, async || {
+    eventually("what other cases left is gone", REST, async || {
         at.0.list().await.unwrap().is_empty() && descendants(std::process::id()).len() == 1
     })
     .await;
     let mut before = holdings();
     // Descriptors of what was destroyed a moment ago may still be closing.
-    eventually("this process is at rest", SETTLED, async || {
+    eventually("this process is at rest", REST, async || {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let now = holdings();
         let is_same = now == before;
