@@ -318,6 +318,7 @@ fn install(program: BpfProgramRef) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "real programs run under the filter")]
 mod tests {
     use super::*;
     use libc::*;

@@ -1,3 +1,4 @@
+#![expect(clippy::disallowed_methods, reason = "the real interpreters are asked")]
 use std::{
     fs,
     io::Write,
