@@ -1,6 +1,8 @@
 //! Running a command to its end: reading what it writes, within its limits of time and size.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
@@ -86,69 +88,103 @@ pub async fn run(instance: &dyn Instance, command: &Command, options: RunOptions
     let Process { mut output, control } = tokio::select! {
         process = instance.spawn(command) => process?,
         () = cancel.cancelled() => return Err(aborted(None)),
+        () = until(deadline) => {
+            let duration = begun.elapsed();
+            return Ok(Output { exit_code: TIMED_OUT, timed_out: true, duration, ..Output::default() });
+        }
     };
-    let mut guard = KillOnDrop(Some(Arc::clone(&control)));
+    let mut running = Running::new(control, deadline);
     let mut collected = Collector::new(max_output.unwrap_or(DEFAULT_MAX_OUTPUT), listener);
-    let feeding = feed(Arc::clone(&control), stdin);
+    let feeding = feed(Arc::clone(&running.control), stdin);
     tokio::pin!(feeding);
-    let mut fed = false;
-    let mut stop = None;
-    let mut failure = None;
-    let mut limit = deadline;
+    let (mut fed, mut read) = (false, false);
 
-    loop {
+    while !read || collected.is_telling() {
         tokio::select! {
             biased;
-            () = cancel.cancelled(), if stop.is_none() => {
-                stop = Some(Stop::Abort);
-                limit = Some(Instant::now() + KILL_GRACE);
-                control.kill().await?;
-            }
-            () = until(limit), if limit.is_some() => {
-                if stop.is_some() {
-                    return Err(Error::new(ErrorKind::Unavailable, "the command was killed but did not end"));
-                }
-                stop = Some(Stop::Timeout);
-                limit = Some(Instant::now() + KILL_GRACE);
-                control.kill().await?;
-            }
+            () = cancel.cancelled(), if running.stop.is_none() => running.end(Stop::Abort).await?,
+            () = until(running.limit) => match running.stop {
+                None => running.end(Stop::Timeout).await?,
+                Some(_) => return Err(stuck(collected.is_telling())),
+            },
             result = &mut feeding, if !fed => {
                 fed = true;
-                if let Err(error) = result {
-                    failure.get_or_insert(error);
-                    control.kill().await?;
-                }
+                running.fail_on(result).await?;
             }
-            chunk = output.next() => match chunk {
-                None => break,
-                Some(chunk) => if let Err(error) = collected.take(chunk).await
-                    && failure.is_none()
-                {
-                    failure = Some(error);
-                    control.kill().await?;
+            told = collected.told(), if collected.is_telling() => running.fail_on(told).await?,
+            chunk = output.next(), if !read && !collected.is_telling() => match chunk {
+                Some(chunk) => collected.take(chunk),
+                None => {
+                    read = true;
+                    collected.finish();
                 }
             }
         }
     }
-    let exit = control.wait().await?;
-    guard.0 = None;
-    if let Err(error) = collected.finish().await {
-        failure.get_or_insert(error);
-    }
-    if let Some(error) = failure {
-        return Err(error);
-    }
-    let output = collected.output(exit, stop, begun.elapsed());
+    let exit = running.control.wait().await?;
+    running.ended = true;
+    let stop = running.stop.take();
+    let output = |stop| collected.output(exit, stop, begun.elapsed());
     match stop {
-        Some(Stop::Abort) => Err(aborted(Some(output))),
-        _ => Ok(output),
+        Some(Stop::Failure(error)) => Err(error),
+        Some(Stop::Abort) => Err(aborted(Some(output(false)))),
+        Some(Stop::Timeout) => Ok(output(true)),
+        None => Ok(output(false)),
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
+/// Why a command was killed.
+#[derive(Debug)]
 enum Stop {
     Abort,
     Timeout,
+    /// What read for it or wrote to it has failed.
+    Failure(Error),
+}
+
+/// A command that runs, and when its waiter loses patience. Dropped before it has ended, it is killed.
+struct Running {
+    control: Arc<dyn Control>,
+    stop: Option<Stop>,
+    limit: Option<Instant>,
+    ended: bool,
+}
+
+impl Running {
+    fn new(control: Arc<dyn Control>, limit: Option<Instant>) -> Self {
+        Self { control, stop: None, limit, ended: false }
+    }
+
+    /// Kills the command, once. It has to be gone soon.
+    async fn end(&mut self, stop: Stop) -> Result<()> {
+        self.stop = Some(stop);
+        self.limit = Some(Instant::now() + KILL_GRACE);
+        self.control.kill().await
+    }
+
+    async fn fail_on(&mut self, result: Result<()>) -> Result<()> {
+        match result {
+            Err(error) if self.stop.is_none() => self.end(Stop::Failure(error)).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let control = Arc::clone(&self.control);
+            runtime.spawn(async move { control.kill().await });
+        }
+    }
+}
+
+fn stuck(telling: bool) -> Error {
+    let what = if telling { "`onStdout` or `onStderr` has not returned" } else { "it has not ended" };
+    Error::new(ErrorKind::Unavailable, format!("the command was killed, but {what}"))
 }
 
 async fn until(limit: Option<Instant>) {
@@ -179,32 +215,36 @@ async fn feed(control: Arc<dyn Control>, source: Option<ByteStream>) -> Result<(
     Ok(())
 }
 
-/// Kills a command whose caller no longer waits for it.
-struct KillOnDrop(Option<Arc<dyn Control>>);
-
-impl Drop for KillOnDrop {
-    fn drop(&mut self) {
-        if let (Some(control), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move { control.kill().await });
-        }
-    }
-}
-
-/// Keeps output up to a limit and tells the listener.
+/// Keeps output up to a limit and tells the listener, one piece after the other.
 struct Collector {
     kept: [Vec<u8>; 2],
     texts: [Utf8; 2],
     max: usize,
     truncated: bool,
+    listens: bool,
     listener: Option<Box<dyn Listener>>,
+    untold: VecDeque<(usize, String)>,
+    telling: Option<Telling>,
 }
+
+/// A piece that the listener is at; the listener comes back with the outcome.
+type Telling = Pin<Box<dyn Future<Output = (Box<dyn Listener>, Result<()>)> + Send>>;
 
 impl Collector {
     fn new(max: usize, listener: Option<Box<dyn Listener>>) -> Self {
-        Self { kept: Default::default(), texts: Default::default(), max, truncated: false, listener }
+        Self {
+            kept: Default::default(),
+            texts: Default::default(),
+            max,
+            truncated: false,
+            listens: listener.is_some(),
+            listener,
+            untold: VecDeque::new(),
+            telling: None,
+        }
     }
 
-    async fn take(&mut self, chunk: Chunk) -> Result<()> {
+    fn take(&mut self, chunk: Chunk) {
         let (stream, bytes) = match chunk {
             Chunk::Stdout(bytes) => (0, bytes),
             Chunk::Stderr(bytes) => (1, bytes),
@@ -212,42 +252,64 @@ impl Collector {
         let room = self.max - self.kept[stream].len();
         self.truncated |= bytes.len() > room;
         self.kept[stream].extend_from_slice(&bytes[..bytes.len().min(room)]);
-        if self.listener.is_some() {
+        if self.listens {
             let text = self.texts[stream].decode(&bytes);
-            self.tell(stream, text).await?;
+            self.tell(stream, text);
         }
-        Ok(())
     }
 
-    async fn finish(&mut self) -> Result<()> {
+    /// Tells what is left of a character that will not be completed.
+    fn finish(&mut self) {
         for stream in 0..2 {
             let rest = self.texts[stream].finish();
-            self.tell(stream, rest).await?;
+            self.tell(stream, rest);
         }
-        Ok(())
     }
 
-    async fn tell(&mut self, stream: usize, text: String) -> Result<()> {
-        match &mut self.listener {
-            Some(listener) if !text.is_empty() => {
-                let told =
-                    if stream == 0 { listener.stdout(text).await } else { listener.stderr(text).await };
-                if told.is_err() {
-                    self.listener = None;
-                }
-                told
+    fn tell(&mut self, stream: usize, text: String) {
+        if self.listens && !text.is_empty() {
+            self.untold.push_back((stream, text));
+            self.tell_next();
+        }
+    }
+
+    fn tell_next(&mut self) {
+        if self.untold.is_empty() {
+            return;
+        }
+        let Some(mut listener) = self.listener.take() else { return };
+        let Some((stream, text)) = self.untold.pop_front() else { return };
+        self.telling = Some(Box::pin(async move {
+            let told = if stream == 0 { listener.stdout(text).await } else { listener.stderr(text).await };
+            (listener, told)
+        }));
+    }
+
+    fn is_telling(&self) -> bool {
+        self.telling.is_some()
+    }
+
+    /// Waits until the listener has taken its piece, and gives it the next. One that fails hears no more.
+    async fn told(&mut self) -> Result<()> {
+        let Some(telling) = &mut self.telling else { return Ok(()) };
+        let (listener, told) = telling.await;
+        self.telling = None;
+        match told {
+            Ok(()) => {
+                self.listener = Some(listener);
+                self.tell_next();
             }
-            _ => Ok(()),
+            Err(_) => self.listens = false,
         }
+        told
     }
 
-    fn output(self, exit: Exit, stop: Option<Stop>, duration: Duration) -> Output {
+    fn output(self, exit: Exit, timed_out: bool, duration: Duration) -> Output {
         let [stdout, stderr] = self.kept.map(|bytes| text(bytes, self.truncated));
         let (code, signal) = match exit {
             Exit::Code(code) => (code, None),
             Exit::Signal(signal) => (128 + signal, Some(signal)),
         };
-        let timed_out = stop == Some(Stop::Timeout);
         Output {
             stdout,
             stderr,

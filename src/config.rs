@@ -22,6 +22,16 @@ pub fn search_path() -> Vec<PathBuf> {
     env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
 }
 
+/// Where this process works.
+pub fn working_directory() -> Option<PathBuf> {
+    env::current_dir().ok()
+}
+
+/// `HOME`.
+pub fn home() -> Option<PathBuf> {
+    text("HOME").map(PathBuf::from)
+}
+
 /// `DOCKER_HOST`, where it names a socket of this machine: where Docker's engine is looked for.
 pub fn docker_socket() -> PathBuf {
     let host = text("DOCKER_HOST").unwrap_or_default();

@@ -162,7 +162,7 @@ pub struct Replacement {
 }
 
 /// Opens a new, empty file for what is to be at `name`. Makes parents; follows links to where they lead.
-pub fn replace(id: u32, name: &str) -> Result<(Replacement, OwnedFd)> {
+pub fn replace(name: &str) -> Result<(Replacement, OwnedFd)> {
     let (directory, name) = place(name)?;
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK;
     let old = match rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -175,7 +175,10 @@ pub fn replace(id: u32, name: &str) -> Result<(Replacement, OwnedFd)> {
         Err(Errno::NOENT) => None,
         Err(errno) => return Err(path(errno)),
     };
-    let temporary = format!(".computesdk-{}-{id}", std::process::id());
+    let mut random = [0; 16];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).map_err(path)?;
+    // A name that nobody can take first.
+    let temporary = format!(".computesdk-{:032x}", u128::from_ne_bytes(random));
     match rustix::fs::openat(&directory, &temporary, flags | OFlags::CREATE | OFlags::EXCL, NEW_FILE) {
         Ok(file) => {
             if let Some(stat) = old {
@@ -184,8 +187,9 @@ pub fn replace(id: u32, name: &str) -> Result<(Replacement, OwnedFd)> {
             Ok((Replacement { directory, name, temporary: Some(temporary) }, file))
         }
         Err(Errno::ACCESS | Errno::PERM) if old.is_some() => {
-            let file =
-                rustix::fs::openat(&directory, &name, flags | OFlags::TRUNC, Mode::empty()).map_err(path)?;
+            let file = rustix::fs::openat(&directory, &name, flags, Mode::empty()).map_err(path)?;
+            regular(&rustix::fs::fstat(&file).map_err(path)?)?;
+            rustix::fs::ftruncate(&file, 0).map_err(path)?;
             Ok((Replacement { directory, name, temporary: None }, file))
         }
         Err(errno) => Err(path(errno)),
@@ -215,8 +219,8 @@ impl Replacement {
 }
 
 /// Replaces a file by this content; on failure the old content is still there.
-pub fn write(id: u32, name: &str, content: &[u8]) -> Result<()> {
-    let (replacement, file) = replace(id, name)?;
+pub fn write(name: &str, content: &[u8]) -> Result<()> {
+    let (replacement, file) = replace(name)?;
     let mut rest = content;
     while !rest.is_empty() {
         match rustix::io::write(&file, rest) {

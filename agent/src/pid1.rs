@@ -20,19 +20,30 @@ use crate::step::checked;
 struct Pid1 {
     link: OwnedFd,
     spawner: Spawner,
-    /// What runs: process id → the request that started it.
-    running: HashMap<i32, u32>,
+    /// What runs, by process id.
+    running: HashMap<i32, Running>,
     replacements: HashMap<u32, Replacement>,
+}
+
+/// A process that a request started.
+struct Running {
+    id: u32,
+    /// Of our own making, not a command.
+    job: bool,
 }
 
 /// What became of a request: an answer, and the descriptors to send with it.
 type Answer = Result<(Reply, Vec<OwnedFd>), (Trouble, Errno)>;
 
 /// Runs until the core closes its end of the link. Returns the exit code.
-pub fn run(link: OwnedFd, _plan: &Plan) -> i32 {
+pub fn run(link: OwnedFd, plan: &Plan) -> i32 {
     let Ok(ends) = watch_children() else { return 1 };
-    let mut pid1 =
-        Pid1 { link, spawner: Spawner::default(), running: HashMap::new(), replacements: HashMap::new() };
+    let mut pid1 = Pid1 {
+        link,
+        spawner: Spawner::new(plan.open_files),
+        running: HashMap::new(),
+        replacements: HashMap::new(),
+    };
     let mut buffer = vec![0; DATAGRAM + 1];
     loop {
         let mut polled = [PollFd::new(&pid1.link, PollFlags::IN), PollFd::new(&ends, PollFlags::IN)];
@@ -75,9 +86,16 @@ impl Pid1 {
         let (id, answer) = match request {
             Request::Spawn { id, command } => (id, self.spawn(id, &command)),
             Request::Signal { target, signal } => return self.signal(target, signal),
-            Request::Kill { target } => return spawn::kill_tree(target),
+            Request::Kill { target } => {
+                if spawn::kill_tree(target).is_err() {
+                    // What cannot be found cannot be ended but with everything else.
+                    // SAFETY: ends this process, and the kernel all others of the sandbox.
+                    unsafe { libc::_exit(1) }
+                }
+                return;
+            }
             Request::Read { id, path } => (id, self.read(id, &path)),
-            Request::Write { id, path, content } => (id, done(id, files::write(id, &path, &content.0))),
+            Request::Write { id, path, content } => (id, done(id, files::write(&path, &content.0))),
             Request::Replace { id, path } => (id, self.replace(id, &path)),
             Request::Commit { id, target } => (id, self.commit(id, target)),
             Request::Discard { target } => {
@@ -99,22 +117,50 @@ impl Pid1 {
         self.reply(&reply, &descriptors);
     }
 
-    fn reply(&self, reply: &Reply, descriptors: &[OwnedFd]) {
+    fn reply(&mut self, reply: &Reply, descriptors: &[OwnedFd]) {
         let beside: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        // If the core is gone, the next poll says so.
-        let _ = channel::send(&self.link, &encode(reply), &beside);
+        let Err(errno) = channel::send(&self.link, &encode(reply), &beside) else { return };
+        // If the core is gone, the next poll says so. But the kernel can refuse to pass descriptors, when
+        // too many are in flight: then what was begun is undone, and the core told.
+        match *reply {
+            Reply::Started { id, pid } => {
+                self.running.remove(&(pid as i32));
+                let _ = spawn::kill_tree(id);
+                self.refuse(id, errno);
+            }
+            Reply::Opened { id, .. } => {
+                if let Some(replacement) = self.replacements.remove(&id) {
+                    replacement.discard();
+                }
+                self.refuse(id, errno);
+            }
+            _ => {}
+        }
+    }
+
+    fn refuse(&self, id: u32, errno: Errno) {
+        let reply = Reply::Failed { id, trouble: Trouble::Program, errno: errno.raw_os_error() };
+        let _ = channel::send(&self.link, &encode(&reply), &[]);
     }
 
     fn reap(&mut self) {
         loop {
             let mut status = 0;
             // SAFETY: a plain system call with a valid out pointer.
-            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
             if pid <= 0 {
                 return;
             }
+            if libc::WIFSTOPPED(status) {
+                // A command may stop itself; a job that a command has stopped would never answer.
+                if self.running.get(&pid).is_some_and(|running| running.job) {
+                    // SAFETY: a plain system call; a child that has not been reaped keeps its number.
+                    unsafe { libc::kill(pid, libc::SIGKILL) };
+                }
+                continue;
+            }
             // Anything else was orphaned in the sandbox and came here to be reaped.
-            if let Some(id) = self.running.remove(&pid) {
+            if let Some(Running { id, .. }) = self.running.remove(&pid) {
                 let (code, signal) = if libc::WIFSIGNALED(status) {
                     (0, libc::WTERMSIG(status))
                 } else {
@@ -125,18 +171,18 @@ impl Pid1 {
         }
     }
 
-    fn started(&mut self, id: u32, started: Started) -> (Reply, Vec<OwnedFd>) {
-        self.running.insert(started.pid, id);
+    fn started(&mut self, id: u32, started: Started, job: bool) -> (Reply, Vec<OwnedFd>) {
+        self.running.insert(started.pid, Running { id, job });
         (Reply::Started { id, pid: started.pid as u32 }, started.descriptors)
     }
 
     fn spawn(&mut self, id: u32, command: &computesdk_agent::protocol::Command) -> Answer {
         let started = self.spawner.start(id, command)?;
-        Ok(self.started(id, started))
+        Ok(self.started(id, started, false))
     }
 
     fn signal(&self, target: u32, signal: i32) {
-        if let Some((pid, _)) = self.running.iter().find(|(_, id)| **id == target) {
+        if let Some((pid, _)) = self.running.iter().find(|(_, running)| running.id == target) {
             // SAFETY: a plain system call; a child that has not been reaped keeps its number.
             unsafe { libc::kill(*pid, signal) };
         }
@@ -144,7 +190,7 @@ impl Pid1 {
 
     fn job(&mut self, id: u32, job: Job) -> Answer {
         let started = jobs::start(id, &self.link, job).map_err(|errno| (Trouble::Path, errno))?;
-        Ok(self.started(id, started))
+        Ok(self.started(id, started, true))
     }
 
     fn read(&mut self, id: u32, path: &str) -> Answer {
@@ -155,7 +201,7 @@ impl Pid1 {
     }
 
     fn replace(&mut self, id: u32, path: &str) -> Answer {
-        let (replacement, file) = files::replace(id, path)?;
+        let (replacement, file) = files::replace(path)?;
         self.replacements.insert(id, replacement);
         Ok((Reply::Opened { id, size: 0 }, vec![file]))
     }

@@ -101,7 +101,9 @@ pub fn hide() -> Result<()> {
 
 /// Limits of each process. Where there is no cgroup they stand in for it, as far as they can.
 pub fn limit(plan: &Plan, cgroup: bool) -> Result<()> {
-    set_limit(libc::RLIMIT_NOFILE, plan.open_files)?;
+    // Of open files, process 1 may have all there may be: the descriptors that it passes out are counted
+    // against its own limit together with those that commands have in flight (unix(7)).
+    set_limit(libc::RLIMIT_NOFILE, u64::MAX)?;
     // 0 would still start the host's core dump handler if that is a program; 1 does not (core(5)).
     set_limit(libc::RLIMIT_CORE, 1)?;
     set_limit(libc::RLIMIT_NPROC, u64::from(plan.processes))?;

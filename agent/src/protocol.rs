@@ -191,6 +191,8 @@ wire! {
         pub links: Vec<(String, String)>,
         /// Small executable files to make: (path, content).
         pub programs: Vec<(String, String)>,
+        /// Directories whose content is not to be seen: the sandbox has empty ones of its own there.
+        pub hidden: Vec<String>,
         /// Bytes that all files may hold together.
         pub disk: u64,
         /// Files that may exist at once.

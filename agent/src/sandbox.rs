@@ -202,6 +202,13 @@ fn root(plan: &Plan, host: &[(Form, OwnedFd)]) -> Result<()> {
     for (number, (bind, (form, tree))) in plan.host.iter().zip(host).enumerate() {
         host_directory(bind, *form, tree, number)?;
     }
+    for (number, path) in plan.hidden.iter().enumerate() {
+        if Path::new(&inside(path)).is_dir() {
+            let empty = format!("{BOX}/hidden{number}");
+            fs::create_dir(&empty).step("make directories")?;
+            mounts::bind(&empty, &inside(path)).step(format!("hide {path}"))?;
+        }
+    }
     for (path, target) in &plan.links {
         make(path, |at| symlink(target, at)).step(format!("make {path}"))?;
     }
@@ -296,7 +303,7 @@ fn fix(path: &str) -> Result<()> {
 fn devices() -> Result<()> {
     mounts::bind_all(DEV, &inside("/dev")).step("mount /dev")?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mounts::virtual_fs("devpts", &inside("/dev/pts"), flags, "newinstance,ptmxmode=0666,mode=0620")
+    mounts::virtual_fs("devpts", &inside("/dev/pts"), flags, "newinstance,ptmxmode=0666,mode=0620,max=64")
         .step("mount /dev/pts")?;
     let memory = format!("{BOX}/shm");
     directory(&memory, true).step("make directories")?;

@@ -209,6 +209,10 @@ const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6
 /// discipline the kernel has on a pty, loading its module, and those drivers have given away root.
 const IOCTLS: [u64; 3] = [0x5412, 0x541C, 0x5423];
 
+/// The `which` of `setpriority(2)` and `ioprio_set(2)` that means every process of the user.
+const PRIO_USER: u64 = libc::PRIO_USER as u64;
+const IOPRIO_WHO_USER: u64 = 3;
+
 /// Docker's: `PER_LINUX`, `PER_LINUX32`, each with and without `UNAME26`, and the query.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
@@ -280,7 +284,18 @@ fn by_arguments() -> Result<BpfProgram, BackendError> {
         .collect::<Result<_, _>>()?;
     let ioctls = IOCTLS.map(|request| all([low(1, Eq, request)])).into_iter().collect::<Result<_, _>>()?;
     let personality = all(PERSONALITIES.map(|persona| low(0, Ne, persona)))?;
+    // Process 1 has the user of the commands, who could starve it or take its limits away, and so outlive
+    // what it is to end.
+    let spares_pid1 = || Ok(vec![all([low(0, Eq, 1)])?]);
+    let priorities = |user| Ok(vec![all([low(0, Eq, user)])?, all([low(1, Eq, 1)])?]);
     let rules = BTreeMap::from([
+        (libc::SYS_prlimit64, spares_pid1()?),
+        (libc::SYS_sched_setaffinity, spares_pid1()?),
+        (libc::SYS_sched_setattr, spares_pid1()?),
+        (libc::SYS_sched_setparam, spares_pid1()?),
+        (libc::SYS_sched_setscheduler, spares_pid1()?),
+        (libc::SYS_setpriority, priorities(PRIO_USER)?),
+        (libc::SYS_ioprio_set, priorities(IOPRIO_WHO_USER)?),
         (libc::SYS_ioctl, ioctls),
         (libc::SYS_clone, namespaces),
         (libc::SYS_socket, sockets.clone()),
@@ -409,7 +424,11 @@ mod tests {
         let mut seen = BTreeSet::new();
         let twice: Vec<_> = listed().filter(|&number| !seen.insert(number)).collect();
         assert!(twice.is_empty(), "{twice:?}");
-        for judged in calls! { SYS_clone SYS_ioctl SYS_personality SYS_socket SYS_socketpair } {
+        for judged in calls! {
+            SYS_clone SYS_ioctl SYS_ioprio_set SYS_personality SYS_prlimit64 SYS_sched_setaffinity
+            SYS_sched_setattr SYS_sched_setparam SYS_sched_setscheduler SYS_setpriority SYS_socket
+            SYS_socketpair
+        } {
             assert!(ALLOWED.contains(judged), "{judged}");
         }
     }
@@ -527,6 +546,22 @@ mod tests {
         let be = |persona| [SYS_personality, persona, 0, 0];
         assert_refused(false, &[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff, -1].map(be));
         assert_refused(true, &[1, 0x4_0000, 0x4_0008, 0x10_0000, 0x40_0000].map(be));
+    }
+
+    #[test]
+    fn process_1_keeps_its_priority_and_its_limits() {
+        use libc::*;
+        let at = |pid| {
+            [
+                [SYS_prlimit64, pid, RLIMIT_NOFILE.into(), 0],
+                [SYS_sched_setaffinity, pid, 0, 0],
+                [SYS_sched_setscheduler, pid, SCHED_IDLE.into(), 0],
+                [SYS_setpriority, PRIO_PROCESS.into(), pid, 0],
+            ]
+        };
+        assert_refused(true, &at(1));
+        assert_refused(false, &at(0));
+        assert_refused(true, &[[SYS_setpriority, PRIO_USER.into(), 0, 19], [SYS_ioprio_set, 3, 0, 0]]);
     }
 
     /// Asserts that a script ends by saying `fine`, if there is a program to run it.

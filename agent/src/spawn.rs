@@ -4,7 +4,6 @@ use std::cell::UnsafeCell;
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
 
 use computesdk_agent::channel;
 use computesdk_agent::protocol::{Command, SCRIPT_FD, Trouble};
@@ -66,12 +65,7 @@ pub struct Started {
 /// Starts commands.
 pub struct Spawner {
     stack: Vec<u8>,
-}
-
-impl Default for Spawner {
-    fn default() -> Self {
-        Self { stack: vec![0; CHILD_STACK] }
-    }
+    open_files: libc::rlim_t,
 }
 
 /// Everything the child needs, made before it exists: between clone and exec it shares this process'
@@ -83,11 +77,23 @@ struct Prepared {
     cwd: CString,
     standard: [i32; 3],
     script: Option<i32>,
+    open_files: libc::rlim_t,
     mark: libc::rlim_t,
     failure: UnsafeCell<Option<(Trouble, i32)>>,
 }
 
 impl Spawner {
+    /// Each command may have this many files open, or as many as this process.
+    pub fn new(open_files: u64) -> Self {
+        // SAFETY: a plain system call with a valid out pointer.
+        let own = unsafe {
+            let mut limit: libc::rlimit = std::mem::zeroed();
+            libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+            limit.rlim_max
+        };
+        Self { stack: vec![0; CHILD_STACK], open_files: open_files.min(own) }
+    }
+
     /// Starts a command under the number `id`. Its pipes are made here, so that they belong to the user
     /// and can be opened again through /dev/stdout.
     pub fn start(&mut self, id: u32, command: &Command) -> Result<Started, (Trouble, Errno)> {
@@ -127,6 +133,7 @@ impl Spawner {
             cwd: text(&command.cwd)?,
             standard: [theirs_in.as_raw_fd(), theirs_out.as_raw_fd(), theirs_err.as_raw_fd()],
             script: script.as_ref().map(AsRawFd::as_raw_fd),
+            open_files: self.open_files,
             mark: MARK + libc::rlim_t::from(id),
             failure: UnsafeCell::new(None),
         };
@@ -179,6 +186,8 @@ extern "C" fn child(prepared: *mut libc::c_void) -> libc::c_int {
         libc::syscall(libc::SYS_close_range, first_closed, libc::c_uint::MAX, 0);
         let limit = libc::rlimit { rlim_cur: prepared.mark, rlim_max: prepared.mark };
         libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit);
+        let limit = libc::rlimit { rlim_cur: prepared.open_files, rlim_max: prepared.open_files };
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         let filter = libc::sock_fprog { len: KEEP_MARK.len() as u16, filter: KEEP_MARK.as_ptr().cast_mut() };
         if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) != 0 {
             // What could take its mark off is not started.
@@ -248,15 +257,18 @@ pub fn mark_self(id: u32) {
 }
 
 /// Kills every process that came of command `id`, until a look around finds no new one. A process that has
-/// been killed cannot fork again, so each round leaves fewer that could.
-pub fn kill_tree(id: u32) {
+/// been killed cannot fork again, so each round leaves fewer that could. An error means that processes may
+/// live on.
+pub fn kill_tree(id: u32) -> std::io::Result<()> {
     let mark = MARK + libc::rlim_t::from(id);
     let mut killed = HashSet::new();
     loop {
-        let found: Vec<i32> =
-            processes().filter(|pid| !killed.contains(pid) && mark_of(*pid) == Some(mark)).collect();
+        let found: Vec<i32> = processes()?
+            .into_iter()
+            .filter(|pid| !killed.contains(pid) && mark_of(*pid) == Some(mark))
+            .collect();
         if found.is_empty() {
-            return;
+            return Ok(());
         }
         for pid in found {
             // SAFETY: a plain system call.
@@ -266,13 +278,13 @@ pub fn kill_tree(id: u32) {
     }
 }
 
-fn processes() -> impl Iterator<Item = i32> {
-    std::fs::read_dir(Path::new("/proc"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != 1)
+fn processes() -> std::io::Result<Vec<i32>> {
+    let names = std::fs::read_dir("/proc")?.map(|entry| Ok(entry?.file_name()));
+    let numbers = names.filter_map(|name: std::io::Result<_>| match name {
+        Ok(name) => name.to_str()?.parse().ok().filter(|pid| *pid != 1).map(Ok),
+        Err(error) => Some(Err(error)),
+    });
+    numbers.collect()
 }
 
 fn mark_of(pid: i32) -> Option<libc::rlim_t> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use napi::bindgen_prelude::{
-    External, FromNapiRef, FromNapiValue, Function, JsObjectValue, JsValue, Object, Uint8Array, Unknown,
+    External, FromNapiRef, FromNapiValue, Function, JsObjectValue, JsValue, Object, Promise, Uint8Array,
+    Unknown,
 };
 use napi::threadsafe_function::UnknownReturnValue;
 use napi::{ValueType, sys};
@@ -133,8 +134,9 @@ impl<'a> Fields<'a> {
         if is_missing(value) {
             return Ok(Self { name, object: None, nested: None });
         }
-        if !is_record(value) {
-            return Err(wrong(name, "an object", value));
+        // The properties of a `Map`, say, are not its content: that would be dropped in silence.
+        if !is_record(value) || !is_plain(value)? {
+            return Err(wrong(name, "a plain object", value));
         }
         let object: Object<'a> = cast(value)?;
         for key in Object::keys(&object).map_err(thrown)? {
@@ -213,8 +215,8 @@ impl<'a> Fields<'a> {
     /// Names and texts, as of an environment. A name whose value is `undefined` is not set.
     pub(super) fn texts(&self, key: &str) -> Result<BTreeMap<String, String>> {
         let texts = self.map(key, |name, value| {
-            if !is_record(value) {
-                return Err(wrong(name, "an object of strings", value));
+            if !is_record(value) || !is_plain(value)? {
+                return Err(wrong(name, "a plain object of strings", value));
             }
             let object: Object<'_> = cast(value)?;
             let mut texts = BTreeMap::new();
@@ -263,10 +265,11 @@ impl<'a> Fields<'a> {
         Ok(token?.unwrap_or_default())
     }
 
-    pub(super) fn function<Args: napi::bindgen_prelude::JsValuesTupleIntoVec>(
-        &self,
-        key: &str,
-    ) -> Result<Option<Function<'a, Args, UnknownReturnValue>>> {
+    pub(super) fn function<Args, Return>(&self, key: &str) -> Result<Option<Function<'a, Args, Return>>>
+    where
+        Args: napi::bindgen_prelude::JsValuesTupleIntoVec,
+        Return: FromNapiValue,
+    {
         self.map(key, |name, value| {
             if is(value, ValueType::Function) { cast(value) } else { Err(wrong(name, "a function", value)) }
         })
@@ -392,4 +395,23 @@ pub(super) fn is_stream(value: &Unknown<'_>) -> bool {
     let methods = ["getReader", "stream", "pipe", "next"];
     is_record(value)
         && cast::<Object<'_>>(value).is_ok_and(|object| methods.iter().any(|name| has(&object, name)))
+}
+
+/// What a callback returned: nothing of interest, or a promise of that.
+pub(super) enum Returned {
+    Nothing,
+    Later(Promise<UnknownReturnValue>),
+}
+
+impl FromNapiValue for Returned {
+    unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
+        // SAFETY: the caller's promise about `env` and `value` is passed on.
+        unsafe {
+            let returned = Unknown::from_napi_value(env, value)?;
+            if is_record(&returned) && returned.is_promise()? {
+                return Promise::from_napi_value(env, value).map(Self::Later);
+            }
+        }
+        Ok(Self::Nothing)
+    }
 }

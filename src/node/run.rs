@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use napi::Status;
 use napi::bindgen_prelude::{FnArgs, Promise, Unknown};
-use napi::threadsafe_function::{ThreadsafeFunction, UnknownReturnValue};
+use napi::threadsafe_function::ThreadsafeFunction;
 use napi_derive::napi;
 use serde::Serialize;
 
-use super::convert::{self, Fields};
+use super::convert::{self, Fields, Returned};
 use super::error::{Details, thrown, with_details};
 use crate::command::{self as core, Listener, RunOptions};
 use crate::error::{Error, Result};
@@ -15,9 +15,9 @@ use crate::provider::{ByteStream, Command};
 use crate::sandbox::Sandbox;
 
 /// A callback that takes text. It is called on JavaScript's thread and awaited: the next piece is read when
-/// it has returned, a promise settles after the last one has, and what it throws comes back. It does not
-/// keep the process alive; the promise of its call does.
-type TextCallback = ThreadsafeFunction<String, UnknownReturnValue, FnArgs<(String,)>, Status, false, true>;
+/// it has returned (if a promise, when that is settled), a promise settles after the last one has, and what
+/// it throws comes back. It does not keep the process alive; the promise of its call does.
+type TextCallback = ThreadsafeFunction<String, Returned, FnArgs<(String,)>, Status, false, true>;
 
 /// A function that gives the next piece of input, `null` at its end.
 type Pull =
@@ -91,7 +91,7 @@ impl Run {
 }
 
 fn text_callback(fields: &Fields<'_>, key: &str) -> Result<Option<TextCallback>> {
-    let Some(function) = fields.function::<FnArgs<(String,)>>(key)? else { return Ok(None) };
+    let Some(function) = fields.function::<FnArgs<(String,)>, Returned>(key)? else { return Ok(None) };
     let callback = function
         .build_threadsafe_function::<String>()
         .callee_handled::<false>()
@@ -132,9 +132,10 @@ impl Listener for JsListener {
 }
 
 async fn tell(callback: Option<&TextCallback>, text: String) -> Result<()> {
-    match callback {
-        Some(callback) => callback.call_async_catch(text).await.map(drop).map_err(thrown),
-        None => Ok(()),
+    let Some(callback) = callback else { return Ok(()) };
+    match callback.call_async_catch(text).await.map_err(thrown)? {
+        Returned::Nothing => Ok(()),
+        Returned::Later(promise) => promise.await.map(drop).map_err(thrown),
     }
 }
 

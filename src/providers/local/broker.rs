@@ -168,10 +168,19 @@ impl Broker {
         }
         let ticket = Ticket { broker: Arc::clone(self), number, gone };
         let request = BrokerRequest::Create { id: number, plan: plan.clone() };
-        if self.send(&request, Some(theirs)).await.is_err() {
-            // Whoever reads its answers may not have noticed yet.
-            self.state().dead = true;
-            return Ok(None);
+        match self.send(&request, Some(theirs)).await {
+            Ok(()) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                // Whoever reads its answers may not have noticed yet.
+                self.state().dead = true;
+                return Ok(None);
+            }
+            Err(error) => return Err(error::of_sending(error)),
         }
         match receiver.await {
             Ok(BrokerReply::Refused { failure, .. }) => Err(error::of_isolation(&failure)),

@@ -31,11 +31,12 @@ pub(super) fn of_file(about: About, path: &str, trouble: &Trouble, errno: i32) -
         Errno::ISDIR => (ErrorKind::InvalidArgument, "is a directory"),
         Errno::ACCESS | Errno::PERM | Errno::ROFS => (ErrorKind::PermissionDenied, "permission denied"),
         Errno::BUSY => (ErrorKind::InvalidArgument, "cannot be replaced or removed"),
-        Errno::LOOP => (ErrorKind::InvalidArgument, "too many symbolic links, or a link out of the sandbox"),
+        Errno::LOOP => (ErrorKind::InvalidArgument, "too many symbolic links, or one of /proc"),
         Errno::NAMETOOLONG => (ErrorKind::InvalidArgument, "name too long"),
         Errno::NOSPC | Errno::DQUOT => (ErrorKind::QuotaExceeded, "no space left in the sandbox"),
-        Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE => {
-            (ErrorKind::Unavailable, "the sandbox has no memory, processes or descriptors left")
+        Errno::FBIG => (ErrorKind::InvalidArgument, "too large for the sandbox's file system"),
+        Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::TOOMANYREFS => {
+            (ErrorKind::Unavailable, "in use, or the sandbox has no memory, processes or descriptors left")
         }
         _ => (ErrorKind::Internal, "cannot be used"),
     };
@@ -60,7 +61,13 @@ pub(super) fn of_exhaustion(errno: i32, processes: u32) -> Option<Error> {
         Errno::NOMEM => {
             ("the sandbox has no memory left".to_owned(), "create with a larger `resources.memory`")
         }
-        Errno::MFILE | Errno::NFILE => (
+        Errno::TOOBIG => {
+            return Some(
+                Error::invalid("arguments and environment are too long together")
+                    .with_hint("write them to a file, or give them as `stdin`"),
+            );
+        }
+        Errno::MFILE | Errno::NFILE | Errno::TOOMANYREFS => (
             "there are no more descriptors for the sandbox".to_owned(),
             "close some, or raise the limit of this process: `ulimit -n` tells",
         ),
@@ -169,6 +176,25 @@ pub(super) fn of_start(error: &std::io::Error) -> Error {
         "the program that makes sandboxes is started from memory: see docs/local.md"
     };
     Error::unsupported(format!("the local provider cannot start: {error}")).with_hint(hint)
+}
+
+/// The error of a message that this machine refused to send: too many descriptors of this user are on their
+/// way somewhere, most likely.
+pub(super) fn of_sending(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("a local sandbox cannot be reached: {error}"))
+        .with_hint("this user may have too many descriptors in flight or open: `ulimit -n` tells the limit")
+        .with_source(error)
+}
+
+/// The error of a sandbox that does not answer.
+pub(super) fn of_silence() -> Error {
+    Error::new(ErrorKind::Timeout, "the sandbox does not answer").with_hint("destroy it, or try again")
+}
+
+/// The error where a descriptor should have come and did not.
+pub(super) fn of_missing_descriptor() -> Error {
+    Error::new(ErrorKind::Unavailable, "this process may have no more descriptors open")
+        .with_hint("raise the limit: `ulimit -n` tells it")
 }
 
 /// The error of a message that the other side should never have sent.

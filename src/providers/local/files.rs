@@ -17,7 +17,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::error::{About, nonsense, of_file};
-use super::instance::LocalInstance;
+use super::instance::{LocalInstance, PATIENCE};
 use super::link::{Answer, Ending};
 use super::process::Pipe;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,7 +36,7 @@ const PIPE: usize = 64 * 1024;
 #[async_trait]
 impl Files for LocalInstance {
     async fn read(&self, path: &str) -> Result<Content> {
-        let (_, answer) = self.ask(|id| Request::Read { id, path: path.to_owned() }).await?;
+        let (id, answer) = self.ask(|id| Request::Read { id, path: path.to_owned() }).await?;
         let mut descriptors = answer.descriptors.into_iter();
         match (answer.reply, descriptors.next(), answer.ending) {
             (Reply::Opened { .. }, Some(file), _) => self.content_of(path, file).await,
@@ -44,9 +44,12 @@ impl Files for LocalInstance {
                 let path = path.to_owned();
                 let instance = self.myself()?;
                 let bytes = stream::once(async move {
-                    let bytes = read_all(Pipe::new(pipe)?, FOREIGN, &path).await?;
-                    instance.outcome(About::File, &path, ending).await?;
-                    Ok(bytes)
+                    let read = async {
+                        let bytes = read_all(Pipe::new(pipe)?, FOREIGN, &path).await?;
+                        instance.outcome(About::File, &path, ending).await?;
+                        Ok(bytes)
+                    };
+                    instance.job(id, &path, read).await
                 });
                 Ok(Content { size: None, bytes: Box::pin(bytes) })
             }
@@ -80,15 +83,19 @@ impl Files for LocalInstance {
     }
 
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
-        let (_, answer) = self.ask(|id| Request::List { id, path: path.to_owned() }).await?;
+        let (id, answer) = self.ask(|id| Request::List { id, path: path.to_owned() }).await?;
         let Answer { reply, descriptors, ending } = answer;
         let (Reply::Started { .. }, Some(pipe), Some(ending)) =
             (&reply, descriptors.into_iter().next(), ending)
         else {
             return Err(refused(About::Directory, path, reply));
         };
-        let listing = read_all(Pipe::new(pipe)?, LISTING, path).await?;
-        self.outcome(About::Directory, path, ending).await?;
+        let list = async {
+            let listing = read_all(Pipe::new(pipe)?, LISTING, path).await?;
+            self.outcome(About::Directory, path, ending).await?;
+            Ok(listing)
+        };
+        let listing = self.job(id, path, list).await?;
         let mut entries = entries(&listing).ok_or_else(nonsense)?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -105,16 +112,30 @@ impl Files for LocalInstance {
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
-        let (_, answer) = self.ask(|id| Request::Remove { id, path: path.to_owned() }).await?;
+        let (id, answer) = self.ask(|id| Request::Remove { id, path: path.to_owned() }).await?;
         match (answer.reply, answer.ending) {
             (Reply::Done { .. }, _) => Ok(()),
-            (Reply::Started { .. }, Some(ending)) => self.outcome(About::File, path, ending).await,
+            (Reply::Started { .. }, Some(ending)) => {
+                self.job(id, path, self.outcome(About::File, path, ending)).await
+            }
             (reply, _) => Err(refused(About::File, path, reply)),
         }
     }
 }
 
 impl LocalInstance {
+    /// Waits for a job, but not for ever: commands can stop it and starve it.
+    async fn job<T>(&self, id: u32, path: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(PATIENCE, work).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.tell_now(Request::Kill { target: id });
+                let message = format!("the sandbox took longer than {} s for {path}", PATIENCE.as_secs());
+                Err(Error::new(ErrorKind::Timeout, message))
+            }
+        }
+    }
+
     /// Asks for something whose only answer is that it is done.
     async fn done(&self, about: About, path: &str, request: impl FnOnce(u32) -> Request) -> Result<()> {
         match self.ask(request).await?.1.reply {

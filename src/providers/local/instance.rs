@@ -1,6 +1,7 @@
 //! One local sandbox: its link, its life, its place among the others.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use super::broker::{Broker, Ticket};
 use super::error;
-use super::link::{Answer, Closed, Link};
+use super::link::{Answer, Ending, Link, Lost};
 use super::plan::{self, HOME, Settings};
 use super::process::{LocalControl, LocalOutput, Pipe, not_run};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +22,9 @@ use crate::provider::{
 
 /// How long the steps of isolation may take, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
+
+/// How long an agent may take to answer, and a job to be done.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A shell line longer than this comes as a script: one argument may not be longer (`execve(2)`).
 const LONGEST_LINE: usize = 128 * 1024 - 1;
@@ -199,7 +203,11 @@ impl LocalInstance {
         if self.life().ended.is_some() {
             return Err(self.gone());
         }
-        self.link.ask(request).await.map_err(|Closed| self.gone())
+        let answer = tokio::time::timeout(PATIENCE, self.link.ask(request)).await;
+        answer.map_err(|_| error::of_silence())?.map_err(|lost| match lost {
+            Lost::Closed => self.gone(),
+            Lost::Unsent(error) => error::of_sending(error),
+        })
     }
 
     /// Sends a request that has no answer; a sandbox that is gone has done it.
@@ -225,6 +233,31 @@ impl LocalInstance {
     /// Bytes that its files can have in all.
     pub(super) fn disk(&self) -> u64 {
         self.limits.disk
+    }
+
+    /// What an agent has started, over the descriptors that it sent.
+    fn process(
+        &self,
+        id: u32,
+        pid: u32,
+        stdin: bool,
+        descriptors: Vec<OwnedFd>,
+        ending: Option<Ending>,
+    ) -> Result<Process> {
+        let mut pipes = descriptors.into_iter().map(Pipe::new);
+        let mut pipe = || pipes.next().unwrap_or_else(|| Err(error::of_missing_descriptor()));
+        let stdin = stdin.then(&mut pipe).transpose()?;
+        let (stdout, stderr) = (pipe()?, pipe()?);
+        let ending = ending.ok_or_else(error::nonsense)?;
+        let control = LocalControl {
+            instance: self.myself()?,
+            id,
+            pid,
+            stdin: Mutex::new(stdin.map(Arc::new)),
+            ending: ending.clone(),
+        };
+        let output = LocalOutput::new(stdout, stderr, ending);
+        Ok(Process { output: Box::new(output), control: Arc::new(control) })
     }
 
     fn command(&self, command: &Command) -> Result<protocol::Command> {
@@ -313,21 +346,9 @@ impl Instance for LocalInstance {
             }
             _ => return Err(error::nonsense()),
         };
-        let ending = ending.ok_or_else(error::nonsense)?;
-        let mut descriptors = descriptors.into_iter();
-        let stdin = if command.stdin { descriptors.next().map(Pipe::new).transpose()? } else { None };
-        let (Some(stdout), Some(stderr)) = (descriptors.next(), descriptors.next()) else {
-            return Err(error::nonsense());
-        };
-        let output = LocalOutput::new(Pipe::new(stdout)?, Pipe::new(stderr)?, ending.clone());
-        let control = LocalControl {
-            instance: self.myself()?,
-            id,
-            pid,
-            stdin: Mutex::new(stdin.map(Arc::new)),
-            ending,
-        };
-        Ok(Process { output: Box::new(output), control: Arc::new(control) })
+        let process = self.process(id, pid, command.stdin, descriptors, ending);
+        // Nobody would have a handle to it.
+        process.inspect_err(|_| self.tell_now(Request::Kill { target: id }))
     }
 
     async fn attach(&self, _: u32) -> Result<Option<Process>> {

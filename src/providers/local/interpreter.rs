@@ -22,24 +22,12 @@ const ASKING: Duration = Duration::from_secs(10);
 pub(super) struct Interpreter {
     /// The program itself, links resolved.
     pub(super) program: PathBuf,
-    /// What must be seen for it to work: the directory that `bin` is in, or just the program.
-    pub(super) prefix: PathBuf,
 }
 
 impl Interpreter {
     fn of(program: &Path) -> Option<Self> {
         let program = fs::canonicalize(program).ok()?;
-        if !is_executable(&program) {
-            return None;
-        }
-        let prefix = match program.parent() {
-            // Never the root: a program in /bin brings itself only.
-            Some(bin) if bin.ends_with("bin") && bin.parent() != Some(Path::new("/")) => {
-                bin.parent()?.to_owned()
-            }
-            _ => program.clone(),
-        };
-        Some(Self { program, prefix })
+        is_executable(&program).then_some(Self { program })
     }
 
     /// Whether every sandbox has it anyway.
@@ -47,12 +35,47 @@ impl Interpreter {
         self.program.starts_with("/usr")
     }
 
-    /// The program's path below a prefix that is mounted elsewhere.
-    pub(super) fn below(&self, mounted: &str) -> String {
-        match self.program.strip_prefix(&self.prefix) {
-            Ok(rest) if !rest.as_os_str().is_empty() => format!("{mounted}/{}", rest.display()),
-            _ => mounted.to_owned(),
+    /// Its name: `python3.11`, `node`.
+    pub(super) fn name(&self) -> String {
+        self.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// The directory that it was installed into.
+    fn prefix(&self) -> Option<&Path> {
+        self.program.parent().filter(|bin| bin.ends_with("bin"))?.parent()
+    }
+
+    /// What of a Python's installation must be seen for it to work: (path on the host, path below its prefix).
+    ///
+    /// Never the whole of the prefix, which may be somebody's home. An environment of conda, which is an
+    /// installation and nothing else, keeps the libraries of its modules loose in `lib`.
+    pub(super) fn python_parts(&self) -> Vec<(PathBuf, String)> {
+        let mut parts = vec![(self.program.clone(), format!("bin/{}", self.name()))];
+        let Some(prefix) = self.prefix() else { return parts };
+        if prefix.join("conda-meta").is_dir() {
+            parts.push((prefix.join("lib"), "lib".to_owned()));
+            return parts;
         }
+        for directory in ["lib", "lib64"] {
+            for entry in fs::read_dir(prefix.join(directory)).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let library = name.starts_with("libpython") && name.contains(".so");
+                let modules = name.starts_with("python3") && entry.path().join("os.py").is_file();
+                if library || modules {
+                    parts.push((entry.path(), format!("{directory}/{name}")));
+                }
+            }
+        }
+        parts
+    }
+
+    /// Likewise of a Node's: the program and its npm.
+    pub(super) fn node_parts(&self) -> Vec<(PathBuf, String)> {
+        let npm = "lib/node_modules/npm";
+        let there =
+            self.prefix().map(|prefix| prefix.join(npm)).filter(|path| path.join("package.json").is_file());
+        let program = (self.program.clone(), "bin/node".to_owned());
+        std::iter::once(program).chain(there.map(|path| (path, npm.to_owned()))).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 //! that makes no sense ends the link.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::Lost::Closed;
 use super::descriptor::watch;
 use crate::error::Result;
 use crate::provider::Exit;
@@ -25,9 +27,14 @@ use crate::provider::Exit;
 /// The largest message of an agent, with room to spare: an entry with a name and a link.
 const REPLY: usize = 16 * 1024;
 
-/// The link is closed: the sandbox has ended.
+/// Why a request has no answer.
 #[derive(Debug)]
-pub(super) struct Closed;
+pub(super) enum Lost {
+    /// The link is closed: the sandbox has ended.
+    Closed,
+    /// This machine refused to send it.
+    Unsent(std::io::Error),
+}
 
 /// The end of a process, once it has come; the channel closes without one if the sandbox ends first.
 pub(super) type Ending = watch::Receiver<Option<Exit>>;
@@ -74,12 +81,12 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn socket(&self) -> Result<Arc<AsyncFd<OwnedFd>>, Closed> {
+    fn socket(&self) -> Result<Arc<AsyncFd<OwnedFd>>, Lost> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Closed)
     }
 
     /// Reads one message.
-    pub(super) async fn receive(&self) -> Result<(Reply, Vec<OwnedFd>), Closed> {
+    pub(super) async fn receive(&self) -> Result<(Reply, Vec<OwnedFd>), Lost> {
         let mut buffer = [0; REPLY];
         let received: Option<Received> = self
             .socket()?
@@ -160,7 +167,7 @@ impl Link {
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) async fn ask(&self, request: impl FnOnce(u32) -> Request) -> Result<(u32, Answer), Closed> {
+    pub(super) async fn ask(&self, request: impl FnOnce(u32) -> Request) -> Result<(u32, Answer), Lost> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         {
@@ -177,10 +184,13 @@ impl Link {
     }
 
     /// Sends a request that has no answer.
-    pub(super) async fn send(&self, request: &Request) -> Result<(), Closed> {
+    pub(super) async fn send(&self, request: &Request) -> Result<(), Lost> {
         let message = encode(request);
         let send = |socket: &OwnedFd| channel::send(socket, &message, &[]).map_err(std::io::Error::from);
-        self.socket()?.async_io(Interest::WRITABLE, send).await.map_err(|_| Closed)
+        self.socket()?.async_io(Interest::WRITABLE, send).await.map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Closed,
+            _ => Lost::Unsent(error),
+        })
     }
 
     /// Sends a request that has no answer, from where nothing can be waited for.

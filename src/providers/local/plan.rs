@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use computesdk_agent::protocol::{Bind, Plan};
@@ -10,6 +10,7 @@ use computesdk_agent::protocol::{Bind, Plan};
 use super::config::Config;
 use super::interpreter::{self, Interpreter};
 use crate::code::{self, Language};
+use crate::config;
 use crate::error::{Error, Result};
 use crate::provider::{CreateRequest, Enforcement, Limits, Network, Resources, not_yet};
 
@@ -36,6 +37,23 @@ const PROGRAMS: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"
 /// Where an interpreter is seen that does not lie below /usr.
 const PYTHON: &str = "/opt/python";
 const NODE: &str = "/opt/node";
+
+/// What below /usr is never hidden, because programs are there.
+const SYSTEM: [&str; 13] = [
+    "bin",
+    "include",
+    "lib",
+    "lib32",
+    "lib64",
+    "libexec",
+    "libx32",
+    "local",
+    "local/bin",
+    "local/lib",
+    "local/share",
+    "sbin",
+    "share",
+];
 
 /// Everything about a sandbox that is to be.
 #[derive(Clone, Debug)]
@@ -83,14 +101,14 @@ pub(super) fn environment(shell: &str) -> BTreeMap<String, String> {
 }
 
 /// Resolves what is asked for: the request's word before the configuration's, and that before the default.
-pub(super) async fn resolve(config: &Config, request: &CreateRequest) -> Result<Settings> {
+pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Result<Settings> {
     refuse(request)?;
-    let python = interpreter::python(config.python.as_deref()).await?;
-    let node = interpreter::node(config.node.as_deref()).await?;
-    let runtime = request.runtime.as_ref().or(config.runtime.as_ref());
+    let python = interpreter::python(defaults.python.as_deref()).await?;
+    let node = interpreter::node(defaults.node.as_deref()).await?;
+    let runtime = request.runtime.as_ref().or(defaults.runtime.as_ref());
     let runtime = runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
-    let resources = request.resources.or(config.resources);
-    let timeout = request.timeout.or(config.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_TIMEOUT);
+    let resources = request.resources.or(defaults.resources);
+    let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_TIMEOUT);
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
@@ -155,8 +173,7 @@ fn runtime_here(asked: &str, python: Option<&Interpreter>, node: Option<&Interpr
         return Err(Error::unsupported(format!("`runtime`: this machine has no interpreter for {asked}"))
             .with_hint(format!("install one, or name it: local({{ {language}: '/path/to/it' }})")));
     };
-    let name =
-        interpreter.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = interpreter.name();
     let here =
         if language == Language::Python && name.starts_with("python3") { name } else { language.to_string() };
     if let Some(version) = code::version(asked)
@@ -196,6 +213,7 @@ fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Inter
         host: Vec::new(),
         links: Vec::new(),
         programs: Vec::new(),
+        hidden: hidden(),
         disk,
         inodes: (disk / BYTES_PER_INODE).max(1024),
         memory,
@@ -225,43 +243,36 @@ fn host_programs(plan: &mut Plan) {
     }
 }
 
-/// Makes an interpreter that lies outside /usr seen at `mounted`; returns the path of its program inside.
-fn mount(plan: &mut Plan, interpreter: &Interpreter, mounted: &str) -> String {
-    if interpreter.is_common() {
-        return interpreter.program.to_string_lossy().into_owned();
-    }
-    plan.host.push(Bind {
-        source: interpreter.prefix.to_string_lossy().into_owned(),
-        target: mounted.to_owned(),
+/// Makes parts of an installation seen below `mounted`, read-only.
+fn mount(plan: &mut Plan, parts: Vec<(PathBuf, String)>, mounted: &str) {
+    plan.host.extend(parts.into_iter().map(|(source, below)| Bind {
+        source: source.to_string_lossy().into_owned(),
+        target: format!("{mounted}/{below}"),
         overlay: false,
-    });
-    interpreter.below(mounted)
+    }));
 }
 
 fn add_python(plan: &mut Plan, python: &Interpreter) {
-    let program = mount(plan, python, PYTHON);
-    let mut names = vec!["python"];
-    if !python.is_common() {
-        names.push("python3");
-        // Its own `pip` names the place that it was installed at, which is not where it is now.
-        plan.programs.extend(["pip", "pip3"].map(|name| {
-            (format!("/usr/local/bin/{name}"), format!("#!/bin/sh\nexec {program} -m pip \"$@\"\n"))
-        }));
+    if python.is_common() {
+        return link(plan, &["python"], &python.program.to_string_lossy());
     }
-    link(plan, &names, &program);
+    mount(plan, python.python_parts(), PYTHON);
+    let program = format!("{PYTHON}/bin/{}", python.name());
+    // Its own `pip` names the place that it was installed at, which is not where it is now.
+    plan.programs.extend(["pip", "pip3"].map(|name| {
+        (format!("/usr/local/bin/{name}"), format!("#!/bin/sh\nexec {program} -m pip \"$@\"\n"))
+    }));
+    link(plan, &["python", "python3"], &program);
 }
 
 /// A Python that is a shared library has the path of its installation in it, and would load the host's own
 /// of that version, or none, where it is mounted now.
 fn shared_library(python: &Interpreter) -> Option<(String, String)> {
-    let libraries = python.prefix.join("lib");
     let shared = !python.is_common()
-        && fs::read_dir(libraries).ok()?.flatten().any(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.starts_with("libpython") && name.contains(".so"))
-        });
+        && python
+            .python_parts()
+            .iter()
+            .any(|(_, below)| below == "lib" || below.starts_with("lib/libpython"));
     shared.then(|| ("LD_LIBRARY_PATH".to_owned(), format!("{PYTHON}/lib")))
 }
 
@@ -269,13 +280,26 @@ fn add_node(plan: &mut Plan, node: &Interpreter) {
     if node.is_common() {
         return;
     }
-    let program = mount(plan, node, NODE);
-    link(plan, &["node"], &program);
-    for name in ["npm", "npx"] {
-        if node.prefix.join("bin").join(name).exists() {
-            link(plan, &[name], &format!("{NODE}/bin/{name}"));
+    let parts = node.node_parts();
+    let npm = parts.len() > 1;
+    mount(plan, parts, NODE);
+    link(plan, &["node"], &format!("{NODE}/bin/node"));
+    if npm {
+        for name in ["npm", "npx"] {
+            link(plan, &[name], &format!("{NODE}/lib/node_modules/npm/bin/{name}-cli.js"));
         }
     }
+}
+
+/// Directories below /usr that hold somebody's work rather than programs: sources, as Docker's images keep
+/// an application in, and wherever this process itself works or has its home.
+fn hidden() -> Vec<String> {
+    let own = [config::working_directory(), config::home()].into_iter().flatten();
+    let own = own.map(|path| path.to_string_lossy().into_owned()).filter(|path| {
+        let of_system = |system: &&str| *path == format!("/usr/{system}");
+        path.starts_with("/usr/") && !SYSTEM.iter().any(of_system)
+    });
+    std::iter::once("/usr/src".to_owned()).chain(own).collect()
 }
 
 fn link(plan: &mut Plan, names: &[&str], program: &str) {
@@ -399,12 +423,32 @@ mod tests {
     }
 
     #[test]
-    fn an_interpreter_outside_usr_is_seen_below_opt() {
-        let python =
-            Interpreter { program: "/home/me/py/bin/python3.12".into(), prefix: "/home/me/py".into() };
-        let plan = plan(&Resources::default(), Some(&python), None).expect("the defaults can be had");
-        let bind = plan.host.iter().find(|bind| bind.target == PYTHON).expect("it is mounted");
-        assert_eq!((bind.source.as_str(), bind.overlay), ("/home/me/py", false));
+    fn of_an_interpreter_outside_usr_only_its_parts_are_seen() {
+        let home = std::env::temp_dir().join(fresh_id().expect("random"));
+        for directory in ["bin", "lib/python3.12", "lib/node_modules/npm", ".ssh"] {
+            fs::create_dir_all(home.join(directory)).expect("a directory can be made");
+        }
+        let files =
+            ["bin/python3.12", "bin/node", "lib/python3.12/os.py", "lib/node_modules/npm/package.json"];
+        for file in files.into_iter().chain([".ssh/id_rsa"]) {
+            fs::write(home.join(file), "").expect("a file can be made");
+        }
+        let python = Interpreter { program: home.join("bin/python3.12") };
+        let node = Interpreter { program: home.join("bin/node") };
+        let plan = plan(&Resources::default(), Some(&python), Some(&node)).expect("the defaults can be had");
+        fs::remove_dir_all(&home).expect("it was made here");
+
+        let seen: Vec<_> =
+            plan.host.iter().filter(|bind| !bind.overlay).map(|bind| bind.target.as_str()).collect();
+        assert_eq!(
+            seen,
+            [
+                "/opt/python/bin/python3.12",
+                "/opt/python/lib/python3.12",
+                "/opt/node/bin/node",
+                "/opt/node/lib/node_modules/npm",
+            ]
+        );
         let python3 = ("/usr/local/bin/python3".to_owned(), "/opt/python/bin/python3.12".to_owned());
         assert!(plan.links.contains(&python3));
         assert!(plan.programs.iter().any(|(path, _)| path == "/usr/local/bin/pip"));
