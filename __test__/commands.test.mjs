@@ -271,6 +271,13 @@ describe('the result of a command', () => {
 })
 
 describe('options of runCommand', () => {
+  test('that are no plain objects are refused, since their content would be dropped', async () => {
+    for (const env of [new Map([['A', 'b']]), new Date(), ['A=b']]) {
+      await failure(box.runCommand('true', { env }), InvalidArgumentError, { message: /env/ })
+    }
+    await failure(box.runCommand('true', new Map([['cwd', '/tmp']])), InvalidArgumentError)
+  })
+
   test('an unknown one is refused, and the hint lists the right ones', async () => {
     const error = await failure(box.runCommand('true', { timout: 1 }), InvalidArgumentError)
     assert.match(error.message, /`timout`/)

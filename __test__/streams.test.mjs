@@ -131,6 +131,19 @@ for byte in ${JSON.stringify(text)}.encode():
     }
   })
 
+  test('may be asynchronous: they are awaited, and reject the call', async () => {
+    const heard = []
+    const onStdout = async (text) => {
+      await sleep(5)
+      heard.push(text)
+    }
+    const result = await box.runCommand('for i in 1 2 3 4 5; do echo $i; sleep 0.01; done', { onStdout })
+    assert.equal(heard.join(''), result.stdout)
+    const boom = new Error('boom')
+    const rejecting = box.runCommand('echo on; sleep 1000', { onStdout: () => Promise.reject(boom) })
+    await assert.rejects(rejecting, (error) => error === boom)
+  })
+
   test('may throw what is no error', async () => {
     const thrown = { not: 'an error' }
     const run = box.runCommand('echo on', {

@@ -105,7 +105,12 @@ pub async fn run(instance: &dyn Instance, command: &Command, options: RunOptions
             () = cancel.cancelled(), if running.stop.is_none() => running.end(Stop::Abort).await?,
             () = until(running.limit) => match running.stop {
                 None => running.end(Stop::Timeout).await?,
-                Some(_) => return Err(stuck(collected.is_telling())),
+                // The command has ended, but its listener is still at what it wrote: that is its own affair.
+                Some(_) if collected.is_telling() => {
+                    collected.hush();
+                    running.limit = Some(Instant::now() + KILL_GRACE);
+                }
+                Some(_) => return Err(stuck()),
             },
             result = &mut feeding, if !fed => {
                 fed = true;
@@ -182,9 +187,8 @@ impl Drop for Running {
     }
 }
 
-fn stuck(telling: bool) -> Error {
-    let what = if telling { "`onStdout` or `onStderr` has not returned" } else { "it has not ended" };
-    Error::new(ErrorKind::Unavailable, format!("the command was killed, but {what}"))
+fn stuck() -> Error {
+    Error::new(ErrorKind::Unavailable, "the command was killed, but it has not ended")
 }
 
 async fn until(limit: Option<Instant>) {
@@ -283,6 +287,13 @@ impl Collector {
             let told = if stream == 0 { listener.stdout(text).await } else { listener.stderr(text).await };
             (listener, told)
         }));
+    }
+
+    /// Tells nothing more.
+    fn hush(&mut self) {
+        self.listens = false;
+        self.telling = None;
+        self.untold.clear();
     }
 
     fn is_telling(&self) -> bool {

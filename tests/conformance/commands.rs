@@ -32,6 +32,8 @@ pub(super) const CASES: &[Case] = cases![
     a_character_is_never_split,
     a_run_is_over_after_the_last_call_to_its_listener,
     a_listener_that_is_not_ready_holds_the_command_back,
+    a_listener_that_is_slow_holds_up_no_timeout,
+    a_listener_that_never_returns_holds_up_no_result,
     a_listener_that_fails_kills_the_command,
     input_is_at_its_end_unless_it_is_given,
     input_arrives_exactly,
@@ -312,6 +314,29 @@ async fn a_listener_that_is_not_ready_holds_the_command_back(at: At) {
     };
     let (output, ()) = tokio::join!(running, watching);
     assert_eq!(output.unwrap().stdout.len(), 20_000_000);
+}
+
+async fn a_listener_that_is_slow_holds_up_no_timeout(at: At) {
+    let sandbox = at.sandbox().await;
+    let options = told(|_, _| async {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        Ok(())
+    });
+    let line = "echo heard; sleep 0.6; touch /tmp/late; sleep 1212";
+    let options = RunOptions { timeout: Some(Duration::from_millis(200)), ..options };
+    let output = soon("the end", GONE, sandbox.run_command(shell(line), options)).await.unwrap();
+    assert!(output.timed_out, "{output:?}");
+    assert_eq!(output.stdout, "heard\n");
+    assert!(!sandbox.filesystem().exists("/tmp/late").await, "it ran on while its listener took its time");
+}
+
+async fn a_listener_that_never_returns_holds_up_no_result(at: At) {
+    let sandbox = at.sandbox().await;
+    let options = told(|_, _| std::future::pending());
+    let options = RunOptions { timeout: Some(Duration::from_millis(100)), ..options };
+    let running = sandbox.run_command(shell("echo heard; sleep 1313"), options);
+    let output = soon("the result", Duration::from_secs(10), running).await.unwrap();
+    assert!(output.timed_out && output.stdout == "heard\n", "{output:?}");
 }
 
 async fn a_listener_that_fails_kills_the_command(at: At) {

@@ -16,6 +16,10 @@ pub(super) const CASES: &[Case] = cases![
     what_a_killed_command_has_hidden_does_not_outlive_the_sandbox,
     a_daemon_does_not_outlive_the_sandbox,
     a_stopped_command_is_killed,
+    the_agent_can_neither_be_starved_nor_limited,
+    what_works_for_the_host_cannot_be_held_up,
+    descriptors_in_flight_stop_nobody_else,
+    a_sandbox_has_terminals_of_its_own_number,
     commands_run_as_nobody_of_the_host,
 ];
 
@@ -149,4 +153,77 @@ async fn commands_run_as_nobody_of_the_host(at: At) {
         let inside = sh(&sandbox, format!("readlink /proc/self/ns/{name}")).await.stdout;
         assert_ne!(inside.trim(), own.to_str().unwrap());
     }
+}
+
+async fn the_agent_can_neither_be_starved_nor_limited(at: At) {
+    let sandbox = at.sandbox().await;
+    let tried = "chrt -i -p 0 1; taskset -p 1 1; renice 19 1; ionice -c 3 -p 1; prlimit --pid 1 --nofile=3:3";
+    for attempt in tried.split("; ") {
+        let output = sh(&sandbox, attempt).await;
+        assert_ne!(output.exit_code, 0, "{attempt}: {output:?}");
+    }
+    let whole_user = python(&sandbox, "import os\ntry: os.setpriority(os.PRIO_USER, 0, 19); print('DONE')\nexcept OSError as e: print(e.errno)").await;
+    assert_eq!(whole_user.trim(), "1");
+    let options = RunOptions { timeout: Some(Duration::from_millis(300)), ..RunOptions::default() };
+    let line = "for i in $(seq 100); do (while :; do :; done)& done; wait";
+    let output =
+        soon("the end", Duration::from_secs(10), sandbox.run_command(shell(line), options)).await.unwrap();
+    assert!(output.timed_out, "{output:?}");
+    soon("the end of the sandbox", SOON, sandbox.destroy()).await.unwrap();
+}
+
+async fn what_works_for_the_host_cannot_be_held_up(at: At) {
+    let sandbox = at.sandbox().await;
+    sh(&sandbox, "mkdir /tmp/many; cd /tmp/many; touch $(seq 20000)").await;
+    let attack = "trap '' CONT; while :; do kill -STOP -1; done";
+    let attacker = sandbox.instance().spawn(&shell(attack)).await.unwrap();
+    for _ in 0..20 {
+        // Listed, or given up: never hung.
+        let _ = soon("an answer", SOON, sandbox.filesystem().list("/tmp/many")).await;
+    }
+    attacker.control.kill().await.unwrap();
+    attacker.control.wait().await.unwrap();
+    let listed = soon("an answer", SOON, sandbox.filesystem().list("/tmp/many")).await.unwrap();
+    assert_eq!(listed.len(), 20_000);
+}
+
+async fn descriptors_in_flight_stop_nobody_else(at: At) {
+    let (attacker, victim) = (at.sandbox().await, at.sandbox().await);
+    let source = "import array, os, socket, time
+kept, n = [], 0
+fds = array.array('i', [0] * 250)
+try:
+  while True:
+    a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    a.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+    kept += [a, b]; n += 250
+except OSError: pass
+print(n > 250, flush=True)
+time.sleep(60)";
+    let program = computesdk::provider::Program::Args(["python3", "-c", source].map(str::to_owned).into());
+    let mut flood = attacker
+        .instance()
+        .spawn(&computesdk::provider::Command { program, ..Default::default() })
+        .await
+        .unwrap();
+    let said = soon("the flood", Duration::from_secs(10), flood.output.next()).await;
+    assert_eq!(said, Some(computesdk::provider::Chunk::Stdout("True\n".into())));
+    for sandbox in [&attacker, &victim] {
+        let output = soon("an answer", SOON, sh(sandbox, "echo fine")).await;
+        assert_eq!(output.stdout, "fine\n");
+    }
+    soon("another sandbox", SOON, at.sandbox()).await;
+}
+
+async fn a_sandbox_has_terminals_of_its_own_number(at: At) {
+    let (hog, other) = (at.sandbox().await, at.sandbox().await);
+    let source = "import os
+n = 0
+try:
+  while n < 1000: os.openpty(); n += 1
+except OSError: pass
+print(n, flush=True)";
+    let opened: u32 = python(&hog, source).await.trim().parse().unwrap();
+    assert!((1..=64).contains(&opened), "{opened} terminals were opened");
+    assert_eq!(python(&other, "import os; os.openpty(); print('fine')").await.trim(), "fine");
 }
