@@ -7,13 +7,20 @@ import { execFile, execFileSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { promisify } from 'node:util'
-import { compute } from '../index.js'
+import { compute, local } from '../index.js'
 
 const rounds = Number(process.argv[2] ?? 50)
 const run = promisify(execFile)
 const index = new URL('../index.js', import.meta.url).pathname
 const bwrap = ['/usr/bin/bwrap', '/usr/local/bin/bwrap'].find((path) => existsSync(path))
 const BWRAP = '--unshare-all --ro-bind / / --proc /proc --dev /dev --tmpfs /tmp'.split(' ')
+
+// The same Python on both sides.
+const PYTHON = '/usr/bin/python3'
+compute.setConfig({ provider: local(existsSync(PYTHON) ? { python: PYTHON } : {}) })
+
+// As little of an environment as a sandbox has: some of Node's variables cost it time at every start.
+const bare = { env: { PATH: '/usr/bin:/bin' } }
 
 const ended = (child) => new Promise((resolve, reject) => child.once('close', resolve).once('error', reject))
 
@@ -34,8 +41,11 @@ const rows = [
   ],
   ["Node: spawn('true') with pipes", () => ended(spawn('/bin/true'))],
   ['Node: 64 spawns at once', () => Promise.all(Array.from({ length: 64 }, () => ended(spawn('/bin/true'))))],
-  ["Node: execFile('python3', ['-c', 'print(1)'])", () => run('/usr/bin/python3', ['-c', 'print(1)'])],
-  ["Node: execFile('node', ['-e', 'console.log(1)'])", () => run(process.execPath, ['-e', 'console.log(1)'])],
+  ["Node: execFile('python3', ['-c', 'print(1)'])", () => run(PYTHON, ['-c', 'print(1)'], bare)],
+  [
+    "Node: execFile('node', ['-e', 'console.log(1)'])",
+    () => run(process.execPath, ['-e', 'console.log(1)'], bare),
+  ],
   bwrap && ['bwrap: a whole run of true', () => ended(spawn(bwrap, [...BWRAP, 'true']))],
 ].filter(Boolean)
 
@@ -69,13 +79,13 @@ for (const [name, list] of times) print(name, median(list).toFixed(2), (median(l
 // What loading costs is only to be seen in processes of its own.
 const startUp = (code) => {
   const begun = performance.now()
-  execFileSync(process.execPath, ['-e', code])
+  execFileSync(process.execPath, ['-e', code], bare)
   return performance.now() - begun
 }
-const bare = []
+const without = []
 const loaded = []
 for (let round = 0; round < 15; round++) {
-  bare.push(startUp(''))
+  without.push(startUp(''))
   loaded.push(startUp(`require(${JSON.stringify(index)})`))
 }
-print("require('computesdk'), over bare Node", (median(loaded) - median(bare)).toFixed(2), '')
+print("require('computesdk'), over bare Node", (median(loaded) - median(without)).toFixed(2), '')
