@@ -3,6 +3,7 @@
 //! The socket may be blocking (broker, agent) or not (core). A message longer than a datagram goes in a
 //! sealed memfd, whose descriptor is then the first of those beside it; only the core sends such messages.
 
+use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -92,9 +93,14 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8], large: bool) -> Result<Opti
     Ok(Some(Received { length: received.bytes, large, descriptors }))
 }
 
-/// A memfd with these bytes, which nobody can change any more.
+/// A file in memory with these bytes, which nobody can change any more.
 pub fn sealed(bytes: &[u8]) -> Result<OwnedFd> {
-    let memfd = rustix::fs::memfd_create(c"computesdk", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    sealed_with(c"computesdk", MemfdFlags::empty(), bytes)
+}
+
+/// Likewise, with a name that /proc shows and flags of the caller's.
+pub fn sealed_with(name: &CStr, flags: MemfdFlags, bytes: &[u8]) -> Result<OwnedFd> {
+    let memfd = rustix::fs::memfd_create(name, flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = rustix::io::write(&memfd, rest)?;

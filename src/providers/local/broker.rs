@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use computesdk_agent::channel;
 use computesdk_agent::protocol::{BrokerReply, BrokerRequest, DATAGRAM, Failure, Plan, decode, encode};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::io::Interest;
@@ -283,20 +283,10 @@ fn socketpair() -> std::io::Result<(OwnedFd, OwnedFd)> {
 
 /// The agent in memory, sealed so that nobody can change it while it runs.
 fn program() -> std::io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memfd = match rustix::fs::memfd_create(c"computesdk-broker", flags | MemfdFlags::EXEC) {
+    let name = c"computesdk-broker";
+    match channel::sealed_with(name, MemfdFlags::EXEC, AGENT) {
         // Linux before 6.3 knows no such flag: everything may be executed there.
-        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(c"computesdk-broker", flags)?,
-        result => result?,
-    };
-    let mut rest = AGENT;
-    while !rest.is_empty() {
-        let written = rustix::io::write(&memfd, rest)?;
-        rest = &rest[written..];
+        Err(rustix::io::Errno::INVAL) => Ok(channel::sealed_with(name, MemfdFlags::empty(), AGENT)?),
+        result => Ok(result?),
     }
-    rustix::fs::fcntl_add_seals(
-        &memfd,
-        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-    )?;
-    Ok(memfd)
 }
