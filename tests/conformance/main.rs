@@ -11,7 +11,11 @@ mod files;
 mod harness;
 mod lifecycle;
 mod processes;
+mod streams;
 
 fn main() -> std::process::ExitCode {
-    harness::run(None, &[lifecycle::CASES, commands::CASES, processes::CASES, files::CASES, code::CASES])
+    harness::run(
+        None,
+        &[lifecycle::CASES, commands::CASES, streams::CASES, processes::CASES, files::CASES, code::CASES],
+    )
 }
