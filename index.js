@@ -208,12 +208,8 @@ class TerminalManager {
   constructor(sandbox) {
     this.#sandbox = sandbox
   }
-  async #refuse(name) {
-    try {
-      await notYet.call(this.#sandbox, `terminal.${name}`)
-    } catch (error) {
-      throw fromNative(error, place(this.#sandbox, `terminal.${name}`))
-    }
+  #refuse(name) {
+    return later(notYet, `terminal.${name}`).call(this.#sandbox)
   }
   create() {
     return this.#refuse('create')

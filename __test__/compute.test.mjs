@@ -11,19 +11,11 @@ import {
   e2b,
   InvalidArgumentError,
   local,
-  Sandbox,
   UnsupportedError,
 } from '../index.js'
-import { failure, output, test } from './support.mjs'
+import { failure, output, test, works } from './support.mjs'
 
 const provider = local()
-
-/** Checks that a sandbox works, and ends it. */
-async function works(box) {
-  assert.ok(box instanceof Sandbox)
-  assert.equal((await box.runCommand('echo on')).stdout, 'on\n')
-  await box.destroy()
-}
 
 describe('configuration', () => {
   test('of compute is set, read and cleared', async () => {

@@ -10,19 +10,11 @@ import {
   createCompute,
   InvalidArgumentError,
   local,
-  Sandbox,
   UnsupportedError,
 } from '../index.js'
-import { failure, sandbox, test } from './support.mjs'
+import { failure, sandbox, test, works } from './support.mjs'
 
 const provider = local()
-
-/** Checks that a sandbox works, and ends it. */
-async function works(box) {
-  assert.ok(box instanceof Sandbox)
-  assert.equal((await box.runCommand('echo on')).stdout, 'on\n')
-  await box.destroy()
-}
 
 describe('create', () => {
   test('takes no options, flat ones, nested ones, and flat wins', async () => {

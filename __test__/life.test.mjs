@@ -12,16 +12,9 @@ import {
   Sandbox,
   UnsupportedError,
 } from '../index.js'
-import { eventually, failure, sandbox, test } from './support.mjs'
+import { eventually, failure, sandbox, test, works } from './support.mjs'
 
 const provider = local()
-
-/** Checks that a sandbox works, and ends it. */
-async function works(box) {
-  assert.ok(box instanceof Sandbox)
-  assert.equal((await box.runCommand('echo on')).stdout, 'on\n')
-  await box.destroy()
-}
 
 describe('getById, list and destroy', () => {
   let box

@@ -8,7 +8,7 @@ import { after, test as nodeTest } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-import { local } from '../index.js'
+import { local, Sandbox } from '../index.js'
 
 /** Where the package is, for programs that import it. */
 export const INDEX = new URL('../index.js', import.meta.url).href
@@ -179,4 +179,11 @@ export function left({ processes, groups }) {
       .map(([pid]) => `process ${pid}`),
     ...[...groups].filter((path) => existsSync(path)),
   ]
+}
+
+/** Checks that a sandbox works, and ends it. */
+export async function works(box) {
+  assert.ok(box instanceof Sandbox)
+  assert.equal((await box.runCommand('echo on')).stdout, 'on\n')
+  await box.destroy()
 }

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use computesdk_agent::own::is_own;
 use computesdk_agent::protocol::{Blob, Entry, Trouble};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -58,17 +59,11 @@ pub fn open(name: &str) -> Result<Opened> {
     let file = open_at(CWD, name, OFlags::RDONLY).map_err(path)?;
     let stat = rustix::fs::fstat(&file).map_err(path)?;
     regular(&stat)?;
-    if ours(&file).map_err(path)? {
+    if is_own(&file).map_err(path)? {
         Ok(Opened::Ours { file, size: stat.st_size as u64 })
     } else {
         Ok(Opened::Foreign { file })
     }
-}
-
-/// Whether a file is on the sandbox's tmpfs or an overlay above it.
-fn ours(file: &OwnedFd) -> rustix::io::Result<bool> {
-    let kind = rustix::fs::fstatfs(file)?.f_type;
-    Ok(kind == libc::TMPFS_MAGIC || kind == libc::OVERLAYFS_SUPER_MAGIC)
 }
 
 /// Opens a directory for listing.
@@ -243,7 +238,7 @@ fn place(name: &str) -> Result<(OwnedFd, String)> {
     let mut directory = open_at(CWD, parent, OFlags::RDONLY | OFlags::DIRECTORY).map_err(path)?;
     let mut last = last.to_owned();
     for _ in 0..LINKS {
-        if !ours(&directory).map_err(path)? {
+        if !is_own(&directory).map_err(path)? {
             return Err(path(Errno::ROFS));
         }
         let link = match rustix::fs::readlinkat(&directory, &last, Vec::new()) {

@@ -80,11 +80,39 @@ pub(super) fn string(name: &str, value: &Unknown<'_>) -> Result<String> {
 
 /// A list of strings.
 pub(super) fn strings(name: &str, value: &Unknown<'_>) -> Result<Vec<String>> {
+    list(name, value, "an array of strings", string)
+}
+
+/// The items of an array, each read under its own name.
+fn list<T>(
+    name: &str,
+    value: &Unknown<'_>,
+    wanted: &str,
+    read: impl Fn(&str, &Unknown<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
     if !is_array(value) {
-        return Err(wrong(name, "an array of strings", value));
+        return Err(wrong(name, wanted, value));
     }
     let items: Vec<Unknown<'_>> = cast(value)?;
-    items.iter().enumerate().map(|(at, item)| string(&format!("{name}[{at}]"), item)).collect()
+    items.iter().enumerate().map(|(at, item)| read(&format!("{name}[{at}]"), item)).collect()
+}
+
+/// The properties of an object that are not `undefined`, each read under its own name.
+fn properties<T>(
+    name: &str,
+    value: &Unknown<'_>,
+    read: impl Fn(&str, &Unknown<'_>) -> Result<T>,
+) -> Result<Vec<(String, T)>> {
+    let object: Object<'_> = cast(value)?;
+    let mut properties = Vec::new();
+    for key in Object::keys(&object).map_err(thrown)? {
+        let found: Option<Unknown<'_>> = object.get(&key).map_err(thrown)?;
+        if let Some(item) = found.filter(|item| !is_missing(item)) {
+            let item = read(&format!("{name}.{key}"), &item)?;
+            properties.push((key, item));
+        }
+    }
+    Ok(properties)
 }
 
 /// Bytes: the content of a string or of a `Uint8Array`.
@@ -218,17 +246,7 @@ impl<'a> Fields<'a> {
             if !is_record(value) || !is_plain(value)? {
                 return Err(wrong(name, "a plain object of strings", value));
             }
-            let object: Object<'_> = cast(value)?;
-            let mut texts = BTreeMap::new();
-            for key in Object::keys(&object).map_err(thrown)? {
-                if let Some(value) =
-                    object.get::<Unknown<'_>>(&key).map_err(thrown)?.filter(|value| !is_missing(value))
-                {
-                    let text = string(&format!("{name}.{key}"), &value)?;
-                    texts.insert(key, text);
-                }
-            }
-            Ok(texts)
+            Ok(properties(name, value, string)?.into_iter().collect())
         });
         Ok(texts?.unwrap_or_default())
     }
@@ -248,13 +266,7 @@ impl<'a> Fields<'a> {
 
     /// A list of providers.
     pub(super) fn providers(&self, key: &str) -> Result<Option<Vec<Arc<dyn Provider>>>> {
-        self.map(key, |name, value| {
-            if !is_array(value) {
-                return Err(wrong(name, "an array of providers", value));
-            }
-            let items: Vec<Unknown<'_>> = cast(value)?;
-            items.iter().enumerate().map(|(at, item)| provider(&format!("{name}[{at}]"), item)).collect()
-        })
+        self.map(key, |name, value| list(name, value, "an array of providers", provider))
     }
 
     /// The token that the door has put in the place of an `AbortSignal`.
@@ -314,25 +326,11 @@ fn json(name: &str, value: &Unknown<'_>, depth: usize) -> Result<Value> {
                 .ok_or_else(|| Error::invalid(format!("`{name}` must be a finite number, got {number}")))
         }
         ValueType::Object if is_array(value) => {
-            let items: Vec<Unknown<'_>> = cast(value)?;
-            items
-                .iter()
-                .enumerate()
-                .map(|(at, item)| json(&format!("{name}[{at}]"), item, depth - 1))
-                .collect()
+            list(name, value, "an array", |name, item| json(name, item, depth - 1)).map(Value::Array)
         }
         ValueType::Object if is_plain(value)? => {
-            let object: Object<'_> = cast(value)?;
-            let mut map = Map::new();
-            for key in Object::keys(&object).map_err(thrown)? {
-                if let Some(value) =
-                    object.get::<Unknown<'_>>(&key).map_err(thrown)?.filter(|value| !is_missing(value))
-                {
-                    let item = json(&format!("{name}.{key}"), &value, depth - 1)?;
-                    map.insert(key, item);
-                }
-            }
-            Ok(Value::Object(map))
+            let map = properties(name, value, |name, item| json(name, item, depth - 1))?;
+            Ok(Value::Object(map.into_iter().collect()))
         }
         _ => Err(wrong(name, "a JSON value", value)),
     }
@@ -382,11 +380,7 @@ pub(super) fn pull<T: FromNapiValue + 'static>(
 
 /// A list of whole numbers.
 pub(super) fn wholes(name: &str, value: &Unknown<'_>, most: u64) -> Result<Vec<u64>> {
-    if !is_array(value) {
-        return Err(wrong(name, "an array of numbers", value));
-    }
-    let items: Vec<Unknown<'_>> = cast(value)?;
-    items.iter().enumerate().map(|(at, item)| whole(&format!("{name}[{at}]"), item, most)).collect()
+    list(name, value, "an array of numbers", |name, item| whole(name, item, most))
 }
 
 /// Whether a value is something that gives its bytes piece by piece: a stream, a blob or a generator.

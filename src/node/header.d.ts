@@ -1,5 +1,6 @@
 // What napi cannot say: overloads, literal types, the error classes, and what index.js adds.
-// scripts/types.mjs puts it together with what is generated from the Rust classes.
+// scripts/types.mjs puts it together with what is generated from the Rust classes. One file, however long: napi
+// takes one header, and a user's editor shows one file of declarations.
 // biome-ignore-all lint/suspicious/noExplicitAny: what a plug-in takes is its own affair
 
 /** A language that a sandbox runs. */

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use computesdk_agent::own::is_own;
 use computesdk_agent::protocol::{self, Blob, Reply, Request, Trouble, decode};
 use futures_util::{StreamExt, stream};
 use rustix::fs::FileType;
@@ -245,11 +246,9 @@ impl Drop for Begun<'_> {
 
 /// The size of a file that is safe to touch: a regular one, on the sandbox's own file system.
 fn own_file(file: &OwnedFd) -> Result<u64> {
-    const TMPFS: i64 = 0x0102_1994;
-    const OVERLAY: i64 = 0x794c_7630;
     let stat = rustix::fs::fstat(file).map_err(|_| nonsense())?;
-    let kind = rustix::fs::fstatfs(file).map_err(|_| nonsense())?.f_type;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || ![TMPFS, OVERLAY].contains(&kind) {
+    let own = is_own(file).map_err(|_| nonsense())?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !own {
         return Err(nonsense());
     }
     Ok(stat.st_size as u64)

@@ -109,15 +109,16 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
     let runtime = runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
     let resources = request.resources.or(defaults.resources);
     let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_TIMEOUT);
+    let plan = plan(&resources, python.as_ref(), node.as_ref())?;
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
         timeout,
         metadata: request.metadata.clone(),
         envs: request.envs.clone(),
-        interpreters: python.as_ref().and_then(shared_library).into_iter().collect(),
+        interpreters: shared_library(&plan).into_iter().collect(),
         enforce: resources.enforce.unwrap_or(false),
-        plan: plan(&resources, python.as_ref(), node.as_ref())?,
+        plan,
     })
 }
 
@@ -267,13 +268,11 @@ fn add_python(plan: &mut Plan, python: &Interpreter) {
 
 /// A Python that is a shared library has the path of its installation in it, and would load the host's own
 /// of that version, or none, where it is mounted now.
-fn shared_library(python: &Interpreter) -> Option<(String, String)> {
-    let shared = !python.is_common()
-        && python
-            .python_parts()
-            .iter()
-            .any(|(_, below)| below == "lib" || below.starts_with("lib/libpython"));
-    shared.then(|| ("LD_LIBRARY_PATH".to_owned(), format!("{PYTHON}/lib")))
+fn shared_library(plan: &Plan) -> Option<(String, String)> {
+    let libraries = format!("{PYTHON}/lib");
+    let library = format!("{libraries}/libpython");
+    let shared = plan.host.iter().any(|bind| bind.target == libraries || bind.target.starts_with(&library));
+    shared.then(|| ("LD_LIBRARY_PATH".to_owned(), libraries))
 }
 
 fn add_node(plan: &mut Plan, node: &Interpreter) {
