@@ -37,7 +37,7 @@ let copy
 
 before(() => {
   folder = mkdtempSync(join(tmpdir(), 'computesdk-test-'))
-  copyFileSync(join(ROOT, 'errors.js'), join(folder, 'errors.js'))
+  copyFileSync(join(ROOT, 'door/errors.js'), join(folder, 'errors.js'))
   copy = require(join(folder, 'errors.js'))
 })
 

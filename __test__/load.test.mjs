@@ -1,7 +1,7 @@
 // How the package is loaded: as ESM and as CommonJS, in workers, and where there is no binary.
 
 import assert from 'node:assert/strict'
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -135,8 +135,7 @@ describe('where there is no binary', () => {
   /** What loading a copy of the package without its binary says, on a platform that it believes in. */
   async function refusal(platform, arch) {
     const folder = mkdtempSync(join(tmpdir(), 'computesdk-test-'))
-    for (const name of ['index.js', 'errors.js', 'load.js'])
-      copyFileSync(join(ROOT, name), join(folder, name))
+    for (const name of ['index.js', 'door']) cpSync(join(ROOT, name), join(folder, name), { recursive: true })
     const pretend = platform
       ? `Object.defineProperty(process, 'platform', { value: '${platform}' }); Object.defineProperty(process, 'arch', { value: '${arch}' });`
       : ''

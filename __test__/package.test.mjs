@@ -68,12 +68,12 @@ await main()
 describe('the packed package', () => {
   nodeTest('holds what it needs and nothing else', { timeout: LIMIT }, () => {
     const names = packed.files.map((file) => file.path)
-    for (const name of ['package.json', 'index.js', 'index.d.ts', 'errors.js', 'load.js'])
+    for (const name of ['package.json', 'index.js', 'index.d.ts', 'door/errors.js', 'door/load.js'])
       assert.ok(names.includes(name), name)
     assert.ok(names.some((name) => name.endsWith('.node')))
     const odd = names.filter(
       (name) =>
-        !/^(package\.json|index\.(js|d\.ts)|errors\.js|load\.js|computesdk\.[\w-]+\.node|README\.md|LICENSE|CHANGELOG\.md)$/.test(
+        !/^(package\.json|index\.(js|d\.ts)|door\/[a-z]+\.js|computesdk\.[\w-]+\.node|README\.md|LICENSE|CHANGELOG\.md)$/.test(
           name,
         ),
     )

@@ -1,4 +1,4 @@
-// What napi cannot say: overloads, literal types, the error classes, and what index.js adds.
+// What napi cannot say: overloads, literal types, the error classes, and what the door adds.
 // scripts/types.mjs puts it together with what is generated from the Rust classes. One file, however long: napi
 // takes one header, and a user's editor shows one file of declarations.
 // biome-ignore-all lint/suspicious/noExplicitAny: what a plug-in takes is its own affair

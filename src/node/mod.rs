@@ -1,7 +1,7 @@
 //! All that knows JavaScript: the classes that Node sees, over the core.
 //!
 //! Arguments are read and checked here, on JavaScript's thread, before anything begins; the work is a
-//! future; its result is a plain value. Errors cross as values too (see [`error`]): the door, `index.js`,
+//! future; its result is a plain value. Errors cross as values too (see [`error`]): the door (`door/`)
 //! makes real classes of them, with the caller's stack.
 #![expect(
     unsafe_code,

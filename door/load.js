@@ -1,5 +1,5 @@
 'use strict'
-// Loads the native half: the one beside this file, as a build leaves it, or the platform's own package.
+// Loads the native half: the one in the package's folder, as a build leaves it, or the platform's own package.
 
 const path = require('node:path')
 const { createRequire } = require('node:module')
@@ -20,7 +20,7 @@ function load() {
   const builds = BUILDS[here] ?? []
   const causes = []
   const candidates = [
-    ...builds.map((build) => path.join(__dirname, `computesdk.${build}.node`)),
+    ...builds.map((build) => path.join(__dirname, '..', `computesdk.${build}.node`)),
     ...builds.map((build) => `@computesdk/native-${build}`),
   ]
   for (const candidate of candidates) {
