@@ -44,6 +44,13 @@ export interface BackgroundCommandResult extends CommandResult {
   exitCode: 0
 }
 
+/** What `runCode` gives with `background: true`. */
+export interface BackgroundCodeResult extends CodeResult {
+  pid: number
+  isBackground: true
+  exitCode: 0
+}
+
 /** What came of a piece of code. */
 export interface CodeResult extends CommandResult {
   /** `stdout`, then `stderr`. */
@@ -67,9 +74,8 @@ export interface RunCommandOptions {
    */
   timeout?: number | undefined
   /**
-   * Resolve as soon as the command has begun, and let it go on.
-   *
-   * Not part of this version: rejects with `UnsupportedError`.
+   * Resolve as soon as the command has begun, and let it go on: until it ends, its `timeout` or `signal` ends it, or
+   * the sandbox ends. `getProcess(pid)` finds it again. Callbacks go on as well.
    */
   background?: boolean | undefined
   /**
@@ -200,9 +206,13 @@ export interface CreateSandboxParams extends CreateSandboxOptions {
 
 export interface Sandbox {
   /**
-   * Begins a command line in the sandbox's shell, and lets it go on.
+   * Begins a command line in the sandbox's shell, and lets it go on. Never raises `CommandExitError`.
    *
-   * Not part of this version: rejects with `UnsupportedError`.
+   * @example
+   * ```ts
+   * const { pid } = await sandbox.runCommand('python3 -m http.server 8000', { background: true })
+   * const server = await sandbox.getProcess(pid)
+   * ```
    */
   runCommand(
     command: string,
@@ -226,8 +236,6 @@ export interface Sandbox {
   runCommand(command: string, options?: RunCommandOptions): Promise<CommandResult>
   /**
    * Begins a program with exactly these arguments, and lets it go on.
-   *
-   * Not part of this version: rejects with `UnsupportedError`.
    */
   runCommand(
     command: string,
@@ -245,8 +253,6 @@ export interface Sandbox {
   runCommand(command: string, args: readonly string[], options?: RunCommandOptions): Promise<CommandResult>
   /**
    * Begins a program with exactly these arguments, and lets it go on.
-   *
-   * Not part of this version: rejects with `UnsupportedError`.
    */
   runCommand(
     commandAndArgs: readonly string[],
@@ -255,6 +261,8 @@ export interface Sandbox {
   /** Runs a program, the first of the list, with exactly the rest as its arguments, without a shell. */
   runCommand(commandAndArgs: readonly string[], options?: RunCommandOptions): Promise<CommandResult>
 
+  /** Begins source code, and lets it go on. */
+  runCode(code: string, options: RunCodeOptions & { background: true }): Promise<BackgroundCodeResult>
   /**
    * Runs source code. Without a runtime the language is the sandbox's, else told from the code.
    *
@@ -279,33 +287,47 @@ export interface Sandbox {
    */
   runCode(code: string, runtime: Runtime | undefined, options?: RunCodeOptions): Promise<CodeResult>
 
-  /** Its terminals. Not part of this version: every call rejects with `UnsupportedError`. */
+  /** Its terminals. */
   readonly terminal: SandboxTerminal
 
   /** The provider that it came from: ours, or the plug-in's own object. */
   getProvider<P extends ProviderPlugin = Provider>(): P
 
   /**
-   * Starts a program and gives it at once; awaiting it gives its result.
+   * Starts a command line in the sandbox's shell and gives it at once, to be read, written to, ended, or waited for:
+   * awaiting it gives its result.
    *
-   * Not part of this version: rejects with `UnsupportedError`.
+   * Its input is open until `stdin.end()`, unless `stdin` is given. What nobody reads is not waited for: the latest
+   * `maxOutput` bytes of each stream (default: 1 MiB) are kept, and are what the result has. It ends with the sandbox.
+   *
+   * Throws `InvalidArgumentError`. That it could not be started is told by awaiting it or reading it.
+   *
+   * @example
+   * ```ts
+   * const child = sandbox.spawn('sort')
+   * await child.stdin.write('b\na\n')
+   * await child.stdin.end()
+   * for await (const text of child) console.log(text)
+   * const { exitCode } = await child
+   * ```
    */
-  spawn(
-    command: string,
-    args?: readonly string[],
-    options?: RunCommandOptions,
-  ): Process & PromiseLike<CommandResult>
+  spawn(command: string, options?: SpawnOptions): SpawnedProcess
+  /** Starts a program with exactly these arguments, without a shell. */
+  spawn(command: string, args: readonly string[], options?: SpawnOptions): SpawnedProcess
+  /** Starts a program, the first of the list, with exactly the rest as its arguments, without a shell. */
+  spawn(commandAndArgs: readonly string[], options?: SpawnOptions): SpawnedProcess
   /**
-   * Finds a running process by its number; `null` if there is none.
+   * Finds a process that `spawn` or `background` has started, by its number; `null` if there is none. The latest 64 that
+   * have ended are found too.
    *
-   * Not part of this version: rejects with `UnsupportedError`.
+   * @example
+   * ```ts
+   * const found = await sandbox.getProcess(42)
+   * if (found) await found.kill('SIGTERM')
+   * ```
    */
   getProcess(pid: number): Promise<Process | null>
-  /**
-   * Lists what runs.
-   *
-   * Not part of this version: rejects with `UnsupportedError`.
-   */
+  /** Lists what `spawn` and `background` have started and still runs. */
   processes(): Promise<Process[]>
   /**
    * Waits until something listens on a port; `timeout` in ms.
@@ -400,49 +422,83 @@ export interface Filesystem {
 /** What a {@link Filesystem} can do, for code that takes any implementation of it. */
 export interface SandboxFileSystem extends Filesystem {}
 
-/** A process in a sandbox. Not part of this version. */
+/** Options of `sandbox.spawn`. */
+export type SpawnOptions = Omit<RunCommandOptions, 'background'>
+
+/**
+ * A process that goes on, found by `getProcess` or started by `spawn`.
+ *
+ * Iterated over, it gives the text of both streams as it comes; a character is never split. Whoever reads what it
+ * started with `spawn` gets everything: the process waits for a slow reader, as it would for a pipe. A process that was
+ * found waits for nobody: a reader that is more than 1 MiB behind misses something.
+ */
 export interface Process extends AsyncIterable<string> {
   /** Its number in the sandbox. */
   readonly pid: number
-  /** What it reads. */
+  /** What it reads. Raises `UnavailableError` when it no longer reads. */
   readonly stdin: { write(data: string | Uint8Array): Promise<void>; end(): Promise<void> }
-  /** Its standard output. */
+  /** Its standard output, from the latest that is kept on. */
   readonly stdout: ReadableStream<Uint8Array>
-  /** Its standard error. */
+  /** Its standard error, likewise. */
   readonly stderr: ReadableStream<Uint8Array>
-  /** Waits for its end. */
+  /** Waits for its end. The result has the latest of its output. */
   wait(): Promise<CommandResult>
-  /** Sends it a signal; `'SIGKILL'` by default. */
+  /**
+   * `'SIGKILL'`, the default, ends it and all that it started; any other signal goes to the process itself. One that has
+   * ended is fine.
+   */
   kill(signal?: string): Promise<void>
 }
 
-/** The terminals of a sandbox. Not part of this version: every call rejects with `UnsupportedError`. */
+/** A process that `spawn` has just begun. Awaiting it gives its result. */
+export interface SpawnedProcess extends Omit<Process, 'pid'>, Promise<CommandResult> {
+  /** Its number in the sandbox, once it has been started. */
+  readonly pid: number | undefined
+}
+
+/** The terminals of a sandbox. 64 can be open at once on the local provider. */
 export interface SandboxTerminal {
-  /** Opens a terminal. Not part of this version: rejects with `UnsupportedError`. */
+  /**
+   * Opens a terminal and runs a command in it.
+   *
+   * Raises `NotFoundError` if `cwd` is not there, and `InvalidArgumentError`.
+   *
+   * @example
+   * ```ts
+   * const shell = await sandbox.terminal.create({
+   *   command: 'bash',
+   *   onData: (data) => process.stdout.write(data),
+   *   onExit: (exitCode) => console.log('it has ended', exitCode),
+   * })
+   * await shell.write('echo "Hello Terminal!"\n')
+   * await shell.resize(120, 30)
+   * await shell.kill()
+   * ```
+   */
   create(options?: TerminalCreateOptions): Promise<Terminal>
-  /** Lists those that run. Not part of this version: rejects with `UnsupportedError`. */
+  /** Lists those that run. */
   list(): Promise<Terminal[]>
-  /** Finds one by its id; `null` if it is gone. Not part of this version: rejects with `UnsupportedError`. */
+  /** Finds one that runs, by its id or by the number of its process as text; `null` if there is none. */
   getById(id: string): Promise<Terminal | null>
-  /** Ends one. Not part of this version: rejects with `UnsupportedError`. */
+  /** Ends one. One that is gone is fine. */
   destroy(id: string): Promise<void>
 }
 
 /** Options of a new terminal. */
 export interface TerminalCreateOptions {
-  /** What runs in it. Default: the login shell. */
+  /** What runs in it, a line for the shell. Default: the login shell. */
   command?: string | undefined
   /** Width in characters. Default: 80. */
   cols?: number | undefined
   /** Height in lines. Default: 24. */
   rows?: number | undefined
-  /** Environment variables. */
+  /** Environment variables; they lie over the sandbox's `envs`. `TERM` is `xterm-256color` unless given. */
   env?: Readonly<Record<string, string | undefined>> | undefined
-  /** Absolute path of the working directory. */
+  /** Absolute path of the working directory. Default: `/home/user`. A missing one raises `NotFoundError`. */
   cwd?: string | undefined
-  /** Takes output as it arrives. */
+  /** Takes what it shows, as it comes. A piece ends where a character does. */
   onData?: ((data: Uint8Array) => void) | undefined
-  /** Takes the exit code. */
+  /** Takes the exit code, after the last of what it shows. */
   onExit?: ((exitCode: number) => void) | undefined
 }
 
@@ -452,7 +508,7 @@ export interface TerminalSession {
   readonly id: string
   /** The number of its process in the sandbox. */
   readonly pid: number
-  /** What runs in it. */
+  /** What runs in it, as it was given. */
   readonly command: string
   /** Whether it runs. */
   readonly status: 'running' | 'exited'
@@ -462,21 +518,30 @@ export interface TerminalSession {
   readonly cols: number
   /** Height in lines. */
   readonly rows: number
-  /** Takes output as it arrives. Setting it replaces the one before. */
+  /**
+   * Takes what it shows, as it comes. Setting it replaces the one before; what came before the first one is kept, the
+   * latest 1 MiB of it.
+   */
   onData: ((data: Uint8Array) => void) | undefined
   /** Takes the exit code. Setting it replaces the one before. */
   onExit: ((exitCode: number) => void) | undefined
-  /** Types into it. */
+  /** Types into it. One that has ended raises `NotFoundError`. */
   write(data: string | Uint8Array): Promise<void>
-  /** Changes its size. */
+  /** Changes its size; what runs in it is told (`SIGWINCH`). One that has ended raises `NotFoundError`. */
   resize(cols: number, rows: number): Promise<void>
-  /** Ends it; one that has ended is fine. */
+  /**
+   * Ends it: what runs in it is told that the terminal is gone (`SIGHUP`), and killed if it is still there after a
+   * second. One that has ended is fine.
+   */
   kill(): Promise<void>
 }
 
 export interface Terminal extends TerminalSession {}
 
-/** A terminal of a sandbox, from `sandbox.terminal.create()`. Not part of this version. */
+/**
+ * A terminal of a sandbox, from `sandbox.terminal.create()`. It goes on until it ends, whether or not anything holds
+ * it, and does not keep this process alive.
+ */
 export declare class Terminal {
   private constructor()
 }
@@ -1104,6 +1169,7 @@ export declare class Filesystem {
   remove(path: string): Promise<void>
 }
 
+/** What a process writes to both streams, as text. */
 /**
  * An isolated place that runs commands and code and holds files. Made by `create`, found by `getById`.
  *

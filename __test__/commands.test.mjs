@@ -325,9 +325,4 @@ describe('options of runCommand', () => {
       '/home/user\n',
     )
   })
-
-  test('`background` is refused by name until it is built', async () => {
-    await failure(box.runCommand('true', { background: true }), UnsupportedError, { message: /background/ })
-    assert.equal(await printed('echo on', { background: false }), 'on\n')
-  })
 })

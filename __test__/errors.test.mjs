@@ -172,7 +172,7 @@ describe('an error of a call', () => {
       async () => await box.runCode('print('),
       async () => await box.extendTimeout(-1),
       async () => await box.spawn('true'),
-      async () => await box.terminal.create(),
+      async () => await box.terminal.create({ cwd: '/none' }),
       async () => await compute.sandbox.create({ unknown: 1 }),
       async () => await compute.sandbox.create({ sandboxId: box.sandboxId, provider: local() }),
       async () => await local().sandbox.create({ sandboxId: box.sandboxId }),
@@ -207,7 +207,7 @@ describe('an error of a call', () => {
   })
 
   test('tells where it happened also where nothing had begun', async () => {
-    const { AbortError, InvalidArgumentError, UnsupportedError, local } = computesdk
+    const { AbortError, InvalidArgumentError, NotFoundError, UnsupportedError, local } = computesdk
     const where = { provider: 'local', sandboxId: box.sandboxId }
     for (const [call, type, operation] of [
       [() => box.runCommand('true', { unknown: 1 }), InvalidArgumentError, 'runCommand'],
@@ -215,8 +215,8 @@ describe('an error of a call', () => {
       [() => box.runCommand('true', { signal: AbortSignal.abort() }), AbortError, 'runCommand'],
       [() => box.filesystem.readFile(1), InvalidArgumentError, 'readFile'],
       [() => box.filesystem.stat('/'), UnsupportedError, 'stat'],
-      [() => box.spawn('true'), UnsupportedError, 'spawn'],
-      [() => box.terminal.create(), UnsupportedError, 'terminal.create'],
+      [() => box.spawn('true', [], { cwd: '/none' }), NotFoundError, 'spawn'],
+      [() => box.terminal.create({ cwd: '/none' }), NotFoundError, 'terminal.create'],
     ]) {
       await failure(call(), type, { ...where, operation })
     }

@@ -12,12 +12,19 @@ function asynchronous(method, operation) {
   return async function (...args) {
     const { given, signal, release } = withToken(args, () => place(this, operation))
     try {
-      return await method.apply(this, given)
-    } catch (error) {
-      throw fromNative(error, { ...place(this, operation), reason: signal?.reason })
+      return await real(() => method.apply(this, given), place(this, operation), signal)
     } finally {
       release?.()
     }
+  }
+}
+
+/** What `work` comes to; what it fails with is a real error that tells where. */
+async function real(work, where, signal) {
+  try {
+    return await work()
+  } catch (error) {
+    throw fromNative(error, { ...where, reason: signal?.reason })
   }
 }
 
@@ -108,4 +115,16 @@ function later(notYet, name) {
   }, name)
 }
 
-module.exports = { asynchronous, synchronous, later, once, methods, hidden, isRecord, owners }
+module.exports = {
+  asynchronous,
+  synchronous,
+  real,
+  place,
+  withToken,
+  later,
+  once,
+  methods,
+  hidden,
+  isRecord,
+  owners,
+}

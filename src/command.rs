@@ -1,4 +1,4 @@
-//! Running a command to its end: reading what it writes, within its limits of time and size.
+//! Following a command to its end: reading what it writes, within its limits of time and size.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{ByteStream, Chunk, Command, Control, Exit, Instance, Process};
+use crate::process::Log;
+use crate::provider::{self, ByteStream, Chunk, Command, Control, Exit, Instance, Process, Wanted};
 
 /// Bytes of each stream that a result keeps unless its caller says otherwise.
 pub const DEFAULT_MAX_OUTPUT: usize = 64 << 20;
@@ -79,62 +80,106 @@ pub struct Output {
 /// Aborted, the error carries the output so far. Dropped, the command is killed.
 pub async fn run(instance: &dyn Instance, command: &Command, options: RunOptions) -> Result<Output> {
     let begun = Clock::now();
-    let RunOptions { timeout, cancel, max_output, stdin, listener } = options;
-    if cancel.is_cancelled() {
+    let kept = Kept::Head(Head::new(options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT)));
+    let (limits, stdin, listener) = Limits::split(options);
+    match begin(instance, command, &limits).await? {
+        Some(process) => Following { process, limits, stdin, listener, begun }.finish(kept).await,
+        None => {
+            let duration = begun.elapsed();
+            Ok(Output { exit_code: TIMED_OUT, timed_out: true, duration, ..Output::default() })
+        }
+    }
+}
+
+/// What may end a command before its time.
+pub(crate) struct Limits {
+    deadline: Option<Instant>,
+    cancel: CancellationToken,
+}
+
+impl Limits {
+    /// The limits among the options, counted from now on, and the rest of them.
+    pub(crate) fn split(options: RunOptions) -> (Self, Option<ByteStream>, Option<Box<dyn Listener>>) {
+        // A sum that no clock can hold is no limit.
+        let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        (Self { deadline, cancel: options.cancel }, options.stdin, options.listener)
+    }
+}
+
+/// Starts a command within its limits; `None` if its time was over before that.
+pub(crate) async fn begin(
+    instance: &dyn Instance,
+    command: &Command,
+    limits: &Limits,
+) -> Result<Option<Process>> {
+    if limits.cancel.is_cancelled() {
         return Err(aborted(None));
     }
-    // A sum that no clock can hold is no limit.
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let Process { mut output, control } = tokio::select! {
-        process = instance.spawn(command) => process?,
-        () = cancel.cancelled() => return Err(aborted(None)),
-        () = until(deadline) => {
-            let duration = begun.elapsed();
-            return Ok(Output { exit_code: TIMED_OUT, timed_out: true, duration, ..Output::default() });
-        }
-    };
-    let mut running = Running::new(control, deadline);
-    let mut collected = Collector::new(max_output.unwrap_or(DEFAULT_MAX_OUTPUT), listener);
-    let feeding = feed(Arc::clone(&running.control), stdin);
-    tokio::pin!(feeding);
-    let (mut fed, mut read) = (false, false);
-
-    while !read || collected.is_telling() {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled(), if running.stop.is_none() => running.end(Stop::Abort).await?,
-            () = until(running.limit) => match running.stop {
-                None => running.end(Stop::Timeout).await?,
-                // The command has ended, but its listener is still at what it wrote: that is its own affair.
-                Some(_) if collected.is_telling() => {
-                    collected.hush();
-                    running.limit = Some(Instant::now() + KILL_GRACE);
-                }
-                Some(_) => return Err(stuck()),
-            },
-            result = &mut feeding, if !fed => {
-                fed = true;
-                running.fail_on(result).await?;
-            }
-            told = collected.told(), if collected.is_telling() => running.fail_on(told).await?,
-            chunk = output.next(), if !read && !collected.is_telling() => match chunk {
-                Some(chunk) => collected.take(chunk),
-                None => {
-                    read = true;
-                    collected.finish();
-                }
-            }
-        }
+    tokio::select! {
+        process = instance.spawn(command) => process.map(Some),
+        () = limits.cancel.cancelled() => Err(aborted(None)),
+        () = until(limits.deadline) => Ok(None),
     }
-    let exit = running.control.wait().await?;
-    running.ended = true;
-    let stop = running.stop.take();
-    let output = |stop| collected.output(exit, stop, begun.elapsed());
-    match stop {
-        Some(Stop::Failure(error)) => Err(error),
-        Some(Stop::Abort) => Err(aborted(Some(output(false)))),
-        Some(Stop::Timeout) => Ok(output(true)),
-        None => Ok(output(false)),
+}
+
+/// A command that runs, with all that goes on around it.
+pub(crate) struct Following {
+    pub(crate) process: Process,
+    pub(crate) limits: Limits,
+    pub(crate) stdin: Option<ByteStream>,
+    pub(crate) listener: Option<Box<dyn Listener>>,
+    pub(crate) begun: Clock,
+}
+
+impl Following {
+    /// Reads, feeds and tells until the command has ended. Dropped, the command is killed.
+    pub(crate) async fn finish(self, mut kept: Kept) -> Result<Output> {
+        let Self { process: Process { mut output, control }, limits, stdin, listener, begun } = self;
+        let mut running = Running::new(control, limits.deadline);
+        let mut audience = Audience::new(listener);
+        let feeding = feed(Arc::clone(&running.control), stdin);
+        tokio::pin!(feeding);
+        let (mut fed, mut read) = (false, false);
+
+        while !read || audience.is_telling() {
+            tokio::select! {
+                biased;
+                () = limits.cancel.cancelled(), if running.stop.is_none() => running.end(Stop::Abort).await?,
+                () = until(running.limit) => match running.stop {
+                    None => running.end(Stop::Timeout).await?,
+                    // The command has ended, but its listener is still at what it wrote: that is its own affair.
+                    Some(_) if audience.is_telling() => {
+                        audience.hush();
+                        running.limit = Some(Instant::now() + KILL_GRACE);
+                    }
+                    Some(_) => return Err(stuck()),
+                },
+                result = &mut feeding, if !fed => {
+                    fed = true;
+                    running.fail_on(result).await?;
+                }
+                told = audience.told(), if audience.is_telling() => running.fail_on(told).await?,
+                chunk = kept.next(&mut *output, &*running.control), if !read && !audience.is_telling() => match chunk {
+                    Some(chunk) => {
+                        kept.keep(&chunk);
+                        audience.tell(&chunk);
+                    }
+                    None => {
+                        read = true;
+                        audience.finish();
+                    }
+                }
+            }
+        }
+        let exit = running.control.wait().await?;
+        running.ended = true;
+        let stop = running.stop.take();
+        let timed_out = matches!(stop, Some(Stop::Timeout));
+        match stop {
+            Some(Stop::Failure(error)) => Err(error),
+            Some(Stop::Abort) => Err(aborted(Some(kept.output(exit, false, begun.elapsed())))),
+            Some(Stop::Timeout) | None => Ok(kept.output(exit, timed_out, begun.elapsed())),
+        }
     }
 }
 
@@ -219,12 +264,76 @@ async fn feed(control: Arc<dyn Control>, source: Option<ByteStream>) -> Result<(
     Ok(())
 }
 
-/// Keeps output up to a limit and tells the listener, one piece after the other.
-struct Collector {
+/// Where output is kept: the first of it for a result, or the latest of it for whoever looks.
+pub(crate) enum Kept {
+    Head(Head),
+    Log(Arc<Log>),
+}
+
+/// The first bytes of each stream.
+pub(crate) struct Head {
     kept: [Vec<u8>; 2],
-    texts: [Utf8; 2],
     max: usize,
     truncated: bool,
+}
+
+impl Head {
+    fn new(max: usize) -> Self {
+        Self { kept: Default::default(), max, truncated: false }
+    }
+
+    fn keep(&mut self, chunk: &Chunk) {
+        let (stream, bytes) = chunk.parts();
+        let room = self.max - self.kept[stream].len();
+        self.truncated |= bytes.len() > room;
+        self.kept[stream].extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+impl Kept {
+    /// The next piece of a stream that there is room for. The end of the process waits for no reader.
+    async fn next(&self, output: &mut dyn provider::Output, control: &dyn Control) -> Option<Chunk> {
+        let Self::Log(log) = self else { return output.next(Wanted::BOTH).await };
+        loop {
+            let room = log.room();
+            if room == Wanted::BOTH {
+                return output.next(room).await;
+            }
+            tokio::select! {
+                chunk = output.next(room), if room.stdout || room.stderr => return chunk,
+                () = log.roomier() => {}
+                _ = control.wait() => return output.next(Wanted::BOTH).await,
+            }
+        }
+    }
+
+    fn keep(&mut self, chunk: &Chunk) {
+        match self {
+            Self::Head(head) => head.keep(chunk),
+            Self::Log(log) => log.append(chunk),
+        }
+    }
+
+    fn output(self, exit: Exit, timed_out: bool, duration: Duration) -> Output {
+        let ([stdout, stderr], truncated) = match self {
+            Self::Head(head) => (head.kept.map(|bytes| first(bytes, head.truncated)), head.truncated),
+            Self::Log(log) => {
+                let (kept, truncated) = log.latest();
+                (kept.map(|bytes: Vec<u8>| last(&bytes, truncated)), truncated)
+            }
+        };
+        let (code, signal) = match exit {
+            Exit::Code(code) => (code, None),
+            Exit::Signal(signal) => (128 + signal, Some(signal)),
+        };
+        let exit_code = if timed_out { TIMED_OUT } else { code };
+        Output { stdout, stderr, exit_code, signal, timed_out, truncated, duration }
+    }
+}
+
+/// Tells a listener of output, one piece after the other.
+struct Audience {
+    texts: [Utf8; 2],
     listens: bool,
     listener: Option<Box<dyn Listener>>,
     untold: VecDeque<(usize, String)>,
@@ -234,13 +343,10 @@ struct Collector {
 /// A piece that the listener is at; the listener comes back with the outcome.
 type Telling = Pin<Box<dyn Future<Output = (Box<dyn Listener>, Result<()>)> + Send>>;
 
-impl Collector {
-    fn new(max: usize, listener: Option<Box<dyn Listener>>) -> Self {
+impl Audience {
+    fn new(listener: Option<Box<dyn Listener>>) -> Self {
         Self {
-            kept: Default::default(),
             texts: Default::default(),
-            max,
-            truncated: false,
             listens: listener.is_some(),
             listener,
             untold: VecDeque::new(),
@@ -248,17 +354,11 @@ impl Collector {
         }
     }
 
-    fn take(&mut self, chunk: Chunk) {
-        let (stream, bytes) = match chunk {
-            Chunk::Stdout(bytes) => (0, bytes),
-            Chunk::Stderr(bytes) => (1, bytes),
-        };
-        let room = self.max - self.kept[stream].len();
-        self.truncated |= bytes.len() > room;
-        self.kept[stream].extend_from_slice(&bytes[..bytes.len().min(room)]);
+    fn tell(&mut self, chunk: &Chunk) {
         if self.listens {
-            let text = self.texts[stream].decode(&bytes);
-            self.tell(stream, text);
+            let (stream, bytes) = chunk.parts();
+            let text = self.texts[stream].decode(bytes);
+            self.add(stream, text);
         }
     }
 
@@ -266,11 +366,11 @@ impl Collector {
     fn finish(&mut self) {
         for stream in 0..2 {
             let rest = self.texts[stream].finish();
-            self.tell(stream, rest);
+            self.add(stream, rest);
         }
     }
 
-    fn tell(&mut self, stream: usize, text: String) {
+    fn add(&mut self, stream: usize, text: String) {
         if self.listens && !text.is_empty() {
             self.untold.push_back((stream, text));
             self.tell_next();
@@ -314,35 +414,25 @@ impl Collector {
         }
         told
     }
-
-    fn output(self, exit: Exit, timed_out: bool, duration: Duration) -> Output {
-        let [stdout, stderr] = self.kept.map(|bytes| text(bytes, self.truncated));
-        let (code, signal) = match exit {
-            Exit::Code(code) => (code, None),
-            Exit::Signal(signal) => (128 + signal, Some(signal)),
-        };
-        Output {
-            stdout,
-            stderr,
-            exit_code: if timed_out { TIMED_OUT } else { code },
-            signal,
-            timed_out,
-            truncated: self.truncated,
-            duration,
-        }
-    }
 }
 
-/// The text of all bytes; one that was cut off ends before the character that the cut went through.
-fn text(bytes: Vec<u8>, cut: bool) -> String {
+/// The text of the first bytes of many; cut off, it ends before the character that the cut went through.
+fn first(bytes: Vec<u8>, cut: bool) -> String {
     match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) if cut && error.utf8_error().error_len().is_none() => {
             let end = error.utf8_error().valid_up_to();
-            String::from_utf8_lossy(&error.as_bytes()[..end]).into_owned()
+            lossy(error.as_bytes()[..end].to_vec())
         }
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        Err(error) => lossy(error.into_bytes()),
     }
+}
+
+/// The text of the last bytes of many; cut off, it begins after the character that the cut went through.
+fn last(bytes: &[u8], cut: bool) -> String {
+    let is_continued = |byte: &&u8| (0x80..=0xBF).contains(*byte);
+    let skipped = if cut { bytes.iter().take(3).take_while(is_continued).count() } else { 0 };
+    String::from_utf8_lossy(&bytes[skipped..]).into_owned()
 }
 
 /// Decodes a stream piece by piece without ever splitting a character.
@@ -355,17 +445,29 @@ pub struct Utf8 {
 impl Utf8 {
     /// The text of what has arrived so far and was not given out yet.
     pub fn decode(&mut self, bytes: &[u8]) -> String {
+        lossy(self.whole(bytes))
+    }
+
+    /// Likewise as bytes: they end where a character does.
+    pub fn whole(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.begun.extend_from_slice(bytes);
-        let end = complete(&self.begun);
-        let text = String::from_utf8_lossy(&self.begun[..end]).into_owned();
-        self.begun.drain(..end);
-        text
+        let rest = self.begun.split_off(complete(&self.begun));
+        std::mem::replace(&mut self.begun, rest)
     }
 
     /// What is left when nothing more will arrive.
-    pub fn finish(&mut self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut self.begun)).into_owned()
+    pub fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.begun)
     }
+
+    /// The text of that.
+    pub fn finish(&mut self) -> String {
+        lossy(self.rest())
+    }
+}
+
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Where the last character that is not still arriving ends.
@@ -421,8 +523,10 @@ mod tests {
     }
 
     #[test]
-    fn output_that_was_cut_ends_at_a_character() {
-        assert_eq!(text(b"a\xe2\x98".to_vec(), true), "a");
-        assert_eq!(text(b"a\xe2\x98".to_vec(), false), "a\u{FFFD}");
+    fn output_that_was_cut_begins_and_ends_at_a_character() {
+        assert_eq!(first(b"a\xe2\x98".to_vec(), true), "a");
+        assert_eq!(first(b"a\xe2\x98".to_vec(), false), "a\u{FFFD}");
+        assert_eq!(last(b"\x98\x83a", true), "a");
+        assert_eq!(last(b"\x98a", false), "\u{FFFD}a");
     }
 }

@@ -225,6 +225,24 @@ impl Error {
         self.0.source.as_deref()
     }
 
+    /// The same error for somebody else; of the failure below it only the words.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let inner = &*self.0;
+        Self(Box::new(Inner {
+            kind: inner.kind,
+            code: inner.code,
+            message: inner.message.clone(),
+            hint: inner.hint.clone(),
+            provider: inner.provider.clone(),
+            sandbox: inner.sandbox.clone(),
+            operation: inner.operation,
+            retry_after: inner.retry_after,
+            output: inner.output.clone(),
+            source: inner.source.as_ref().map(|source| source.to_string().into()),
+        }))
+    }
+
     /// The failure below this one, for good.
     pub fn into_source(self) -> Option<Box<dyn std::error::Error + Send + Sync>> {
         self.0.source

@@ -3,7 +3,8 @@
 //! The map, in reading order:
 //!
 //! * [`compute`] – which provider a call goes to.
-//! * [`sandbox`], [`command`], [`code`], [`filesystem`] – what users hold and do.
+//! * [`sandbox`], [`command`], [`code`], [`process`], [`terminal`], [`filesystem`] – what users hold
+//!   and do.
 //! * [`provider`] – the contract with the places that make sandboxes.
 //! * [`providers`] – those places, side by side.
 //! * `transport` – HTTP, for the providers that are servers.
@@ -20,8 +21,10 @@ pub mod error;
 pub mod filesystem;
 #[cfg(feature = "napi")]
 mod node;
+pub mod process;
 pub mod provider;
 pub mod providers;
 pub mod sandbox;
 pub mod telemetry;
+pub mod terminal;
 mod transport;

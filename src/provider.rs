@@ -25,6 +25,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use crate::error::{Error, Result};
+use crate::process::Table;
 
 /// Bytes as they come.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
@@ -222,10 +223,15 @@ pub trait Instance: Debug + Send + Sync {
     /// * Dropped: the command, if it was started, is killed.
     async fn spawn(&self, command: &Command) -> Result<Process>;
 
-    /// Finds a process that was started in the background; `None` if there is no such process.
+    /// What was started here and goes on: the core fills it, the implementation holds it for all handles of
+    /// the sandbox, and clears it at the end.
+    fn started(&self) -> &Table;
+
+    /// Finds a running process that was started elsewhere, through another connection; `None` if there is no
+    /// such process, and where there is no elsewhere.
     async fn attach(&self, pid: u32) -> Result<Option<Process>>;
 
-    /// The processes that run.
+    /// The numbers of the running processes that [`attach`](Self::attach) finds.
     async fn processes(&self) -> Result<Vec<u32>>;
 
     /// Its files.
@@ -269,8 +275,20 @@ pub struct Command {
     pub env: BTreeMap<String, String>,
     /// Whether something will be written to its standard input, which is at its end otherwise.
     pub stdin: bool,
+    /// A terminal of this size of its own, in a session of its own, in place of three streams: what is written
+    /// to its input is typed, and all output is standard output.
+    pub terminal: Option<Size>,
     /// The user to run as; absent is the provider's default.
     pub user: Option<String>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Characters in a line.
+    pub cols: u16,
+    /// Lines.
+    pub rows: u16,
 }
 
 /// What a command runs.
@@ -280,6 +298,8 @@ pub enum Program {
     Shell(String),
     /// A program and its arguments, exactly these.
     Args(Vec<String>),
+    /// The shell, as one who logs in gets it. For terminals.
+    Login,
 }
 
 impl Default for Program {
@@ -301,9 +321,26 @@ pub struct Process {
 /// What a process writes, in the order of arrival.
 #[async_trait]
 pub trait Output: Debug + Send {
-    /// The next piece; `None` once the process has ended and all that it wrote has been read. What others
-    /// write later to a pipe that they inherited is not waited for. Dropped: nothing is lost.
-    async fn next(&mut self) -> Option<Chunk>;
+    /// The next piece of a stream that is wanted; `None` once the process has ended and all that it wrote has
+    /// been read. What others write later to a pipe that they inherited is not waited for.
+    ///
+    /// * Where both streams come through one channel, one cannot be left: then `wanted` means nothing.
+    /// * Dropped: nothing is lost.
+    async fn next(&mut self, wanted: Wanted) -> Option<Chunk>;
+}
+
+/// Streams whose reader has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+impl Wanted {
+    /// Both.
+    pub const BOTH: Self = Self { stdout: true, stderr: true };
 }
 
 /// A piece of output.
@@ -313,6 +350,16 @@ pub enum Chunk {
     Stdout(Bytes),
     /// From standard error.
     Stderr(Bytes),
+}
+
+impl Chunk {
+    /// The number of the stream, from 0, and the bytes.
+    pub(crate) fn parts(&self) -> (usize, &Bytes) {
+        match self {
+            Self::Stdout(bytes) => (0, bytes),
+            Self::Stderr(bytes) => (1, bytes),
+        }
+    }
 }
 
 /// A handle to a process.
@@ -336,8 +383,12 @@ pub trait Control: Debug + Send + Sync {
     /// Kills it and everything that came of it. After its end: what it left behind is killed.
     async fn kill(&self) -> Result<()>;
 
-    /// Tells it the size of its terminal; `Unsupported` without one.
-    async fn resize(&self, cols: u16, rows: u16) -> Result<()>;
+    /// Tells it the size of its terminal (`SIGWINCH`); `Unsupported` without one.
+    async fn resize(&self, size: Size) -> Result<()>;
+
+    /// Tells everything in its session that the terminal is gone (`SIGHUP`); `Unsupported` without one. After
+    /// its end: success.
+    async fn hang_up(&self) -> Result<()>;
 }
 
 /// How a process ended.

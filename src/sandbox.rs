@@ -9,7 +9,9 @@ use crate::code::{self, Language};
 use crate::command::{self, Output, RunOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filesystem::Filesystem;
+use crate::process::Process;
 use crate::provider::{Command, Info, Instance, Program, Provider};
+use crate::terminal::{Terminal, TerminalOptions};
 
 /// One argument of a program, with its end, may have this many bytes on Linux (`execve(2)`).
 const MAX_ARGUMENT: usize = 128 << 10;
@@ -87,6 +89,75 @@ impl Sandbox {
         .await
     }
 
+    /// Starts a command and lets it go on; it is found again by its number.
+    pub async fn spawn(&self, command: Command, options: RunOptions) -> Result<Arc<Process>> {
+        self.operation("spawn", async {
+            self.check_lasting()?;
+            check(&command)?;
+            let process = Process::start(&*self.instance, &command, options).await?;
+            self.instance.started().add(&process);
+            Ok(process)
+        })
+        .await
+    }
+
+    /// Finds a process that was started and goes on, or one of the latest that have ended.
+    pub async fn process(&self, pid: u32) -> Result<Option<Arc<Process>>> {
+        self.operation("getProcess", async {
+            if let Some(process) = self.instance.started().process(pid) {
+                return Ok(Some(process));
+            }
+            let Some(process) = self.instance.attach(pid).await?.map(Process::attached) else {
+                return Ok(None);
+            };
+            self.instance.started().add(&process);
+            Ok(Some(process))
+        })
+        .await
+    }
+
+    /// The processes that were started and go on, in the order of their starts.
+    pub async fn processes(&self) -> Result<Vec<Arc<Process>>> {
+        self.operation("processes", async {
+            let elsewhere = self.instance.processes().await?;
+            let mut processes = self.instance.started().running();
+            for pid in elsewhere {
+                if !processes.iter().any(|process| process.pid() == pid) {
+                    processes.extend(self.process(pid).await?);
+                }
+            }
+            Ok(processes)
+        })
+        .await
+    }
+
+    /// Opens a terminal.
+    pub async fn open_terminal(&self, options: TerminalOptions) -> Result<Arc<Terminal>> {
+        self.operation("terminal.create", async {
+            self.check_lasting()?;
+            let command = options.to_command();
+            check(&command)?;
+            Terminal::open(&*self.instance, &command, options).await
+        })
+        .await
+    }
+
+    /// The terminals that run, in the order of their opening.
+    pub async fn terminals(&self) -> Result<Vec<Arc<Terminal>>> {
+        self.operation("terminal.list", async {
+            // A sandbox that has ended says so.
+            self.instance.processes().await?;
+            Ok(self.instance.started().terminals())
+        })
+        .await
+    }
+
+    /// A terminal that runs, by its id or the number of its process.
+    pub async fn terminal(&self, id: &str) -> Result<Option<Arc<Terminal>>> {
+        let is_it = |terminal: &Arc<Terminal>| terminal.id() == id || terminal.pid().to_string() == id;
+        Ok(self.terminals().await?.into_iter().find(is_it))
+    }
+
     /// Runs source code in its language's interpreter: `language` if given, else the sandbox's runtime, else
     /// what the code looks like. Source that does not parse is `CodeSyntax`; anything that goes wrong while
     /// it runs is a result.
@@ -98,18 +169,45 @@ impl Sandbox {
         options: RunOptions,
     ) -> Result<CodeOutput> {
         self.operation("runCode", async {
-            if source.len() > MAX_SCRIPT {
-                return Err(too_long("code", source.len(), MAX_SCRIPT));
-            }
-            let language = language
-                .or_else(|| self.instance.runtime().and_then(Language::from_runtime))
-                .unwrap_or_else(|| code::detect(source));
-            let (command, options) = interpreter(source, language, command, options)?;
-            check(&command)?;
+            let (language, command, options) = self.interpreter(source, language, command, options)?;
             let output = command::run(&*self.instance, &command, options).await?;
             refuse_broken_source(language, output)
         })
         .await
+    }
+
+    /// Starts source code and lets it go on.
+    pub async fn spawn_code(
+        &self,
+        source: &str,
+        language: Option<Language>,
+        command: Command,
+        options: RunOptions,
+    ) -> Result<(Language, Arc<Process>)> {
+        self.operation("runCode", async {
+            let (language, command, options) = self.interpreter(source, language, command, options)?;
+            Ok((language, self.spawn(command, options).await?))
+        })
+        .await
+    }
+
+    /// The command that runs source code, and its language.
+    fn interpreter(
+        &self,
+        source: &str,
+        language: Option<Language>,
+        command: Command,
+        options: RunOptions,
+    ) -> Result<(Language, Command, RunOptions)> {
+        if source.len() > MAX_SCRIPT {
+            return Err(too_long("code", source.len(), MAX_SCRIPT));
+        }
+        let language = language
+            .or_else(|| self.instance.runtime().and_then(Language::from_runtime))
+            .unwrap_or_else(|| code::detect(source));
+        let (command, options) = interpreter(source, language, command, options)?;
+        check(&command)?;
+        Ok((language, command, options))
     }
 
     /// The facts about it.
@@ -130,6 +228,17 @@ impl Sandbox {
     /// Ends it and all that runs in it. Twice is fine.
     pub async fn destroy(&self) -> Result<()> {
         self.operation("destroy", self.instance.destroy()).await
+    }
+
+    /// What cannot be ended must not be left running.
+    fn check_lasting(&self) -> Result<()> {
+        if self.provider.capabilities().kill {
+            return Ok(());
+        }
+        let name = self.provider.name();
+        Err(Error::unsupported(format!(
+            "`spawn`, `background` and terminals: `{name}` can only run a command to its end"
+        )))
     }
 
     /// What all operations have in common: they are logged with their duration, and their errors say where
@@ -220,6 +329,7 @@ fn check(command: &Command) -> Result<()> {
                 return Err(too_long("command", line.len(), MAX_SCRIPT));
             }
         }
+        Program::Login => {}
         Program::Args(argv) => {
             if argv.first().is_none_or(String::is_empty) {
                 return Err(Error::invalid("`command` is empty"));

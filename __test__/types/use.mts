@@ -434,13 +434,14 @@ export async function handler(provider: Provider, request: Request, body: any) {
   return params
 }
 
-/** What is typed for a later version. */
-export async function later() {
+/** Processes, ports and terminals. */
+export async function goingOn() {
   const child = sandbox.spawn('cat', ['-'], { cwd: '/' })
   const result: CommandResult = await child
-  const process: Process | null = await sandbox.getProcess(child.pid)
+  const number: number | undefined = child.pid
+  const process: Process | null = await sandbox.getProcess(number ?? 0)
   for await (const piece of child) piece.trim()
-  await sandbox.waitForPort(3000, { timeout: number })
+  await sandbox.waitForPort(3000, { timeout: 1 })
   const terminals: SandboxTerminal = sandbox.terminal
   const options: TerminalCreateOptions = { cols: 80, onData: undefined, onExit: (exitCode) => exitCode + 1 }
   const terminal: Terminal = await terminals.create(options)

@@ -14,7 +14,7 @@
 //! * [`sandbox`] – the steps from a fresh clone to an isolated process 1, in order.
 //! * [`mounts`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
-//! * [`spawn`], [`files`], [`jobs`] – what it is asked for.
+//! * [`spawn`] over [`streams`], [`files`], [`jobs`] – what it is asked for.
 //!
 //! The messages are in `protocol`, in the library half of this crate.
 
@@ -35,6 +35,7 @@ mod seccomp;
 mod spawn;
 mod stage;
 mod step;
+mod streams;
 
 fn main() -> std::process::ExitCode {
     broker::run()

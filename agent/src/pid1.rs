@@ -94,6 +94,12 @@ impl Pid1 {
                 }
                 return;
             }
+            Request::HangUp { target } => {
+                if let Some(leader) = self.pid_of(target) {
+                    spawn::hang_up(target, leader);
+                }
+                return;
+            }
             Request::Read { id, path } => (id, self.read(id, &path)),
             Request::Write { id, path, content } => (id, done(id, files::write(&path, &content.0))),
             Request::Replace { id, path } => (id, self.replace(id, &path)),
@@ -182,10 +188,14 @@ impl Pid1 {
     }
 
     fn signal(&self, target: u32, signal: i32) {
-        if let Some((pid, _)) = self.running.iter().find(|(_, running)| running.id == target) {
+        if let Some(pid) = self.pid_of(target) {
             // SAFETY: a plain system call; a child that has not been reaped keeps its number.
-            unsafe { libc::kill(*pid, signal) };
+            unsafe { libc::kill(pid, signal) };
         }
+    }
+
+    fn pid_of(&self, target: u32) -> Option<i32> {
+        self.running.iter().find(|(_, running)| running.id == target).map(|(pid, _)| *pid)
     }
 
     fn job(&mut self, id: u32, job: Job) -> Answer {

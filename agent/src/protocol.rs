@@ -250,7 +250,7 @@ wire! {
     /// Core → agent. Every request has an `id` of the core's choosing; every reply carries it.
     pub enum Request {
         /// Starts a command. Answered by `Started` with its standard input (if asked for), output and
-        /// error, later by `Exited`.
+        /// error, or with the terminal that is all three; later by `Exited`.
         Spawn = 0 { id: u32, command: Command, },
         /// Sends a signal to the command that request `target` started.
         Signal = 1 { target: u32, signal: i32, },
@@ -275,6 +275,8 @@ wire! {
         List = 10 { id: u32, path: String, },
         /// Removes a file (`Done`) or a tree (`Started`, then `Exited`).
         Remove = 11 { id: u32, path: String, },
+        /// Sends `SIGHUP` to the session of the command that request `target` started.
+        HangUp = 16 { target: u32, },
     }
 
     /// Agent → core.
@@ -319,6 +321,8 @@ wire! {
         pub cwd: String,
         /// Whether the caller writes to its standard input; it reads end-of-file otherwise.
         pub stdin: bool,
+        /// A terminal of its own: columns and rows.
+        pub terminal: Option<(u16, u16)>,
         /// A text that the command finds open on [`SCRIPT_FD`].
         pub script: Option<Blob>,
     }
@@ -350,6 +354,7 @@ mod tests {
                 env: BTreeMap::from([("A".into(), "b=c".into())]),
                 cwd: "/".into(),
                 stdin: true,
+                terminal: Some((80, 24)),
                 script: Some(Blob(vec![0, 255])),
             },
         }

@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use computesdk_agent::channel;
 use computesdk_agent::protocol::{Command, SCRIPT_FD, Trouble};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::streams::Streams;
 
 /// A command is marked, so that all that comes of it can be found however it is orphaned or renamed: its
 /// limit of real-time processor time, which means nothing without real-time scheduling, is this many
@@ -76,6 +77,7 @@ struct Prepared {
     env: Vec<*const libc::c_char>,
     cwd: CString,
     standard: [i32; 3],
+    terminal: bool,
     script: Option<i32>,
     open_files: libc::rlim_t,
     mark: libc::rlim_t,
@@ -106,21 +108,11 @@ impl Spawner {
             .map(|(name, value)| text(&format!("{name}={value}")))
             .collect::<Result<Vec<_>, _>>()?;
 
-        let nothing;
-        let (ours_in, theirs_in) = if command.stdin {
-            let (read, write) = pipe(true).map_err(program)?;
-            (Some(write), read)
-        } else {
-            nothing = rustix::fs::open(
-                c"/dev/null",
-                rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-                rustix::fs::Mode::empty(),
-            )
-            .map_err(program)?;
-            (None, nothing)
-        };
-        let (out, theirs_out) = pipe(false).map_err(program)?;
-        let (err, theirs_err) = pipe(false).map_err(program)?;
+        let Streams { ours, theirs } = match command.terminal {
+            Some(size) => Streams::terminal(size),
+            None => Streams::pipes(command.stdin),
+        }
+        .map_err(program)?;
         let script = match &command.script {
             Some(script) => Some(channel::sealed(&script.0).map_err(program)?),
             None => None,
@@ -131,7 +123,8 @@ impl Spawner {
             argv: pointers(&argv),
             env: pointers(&env),
             cwd: text(&command.cwd)?,
-            standard: [theirs_in.as_raw_fd(), theirs_out.as_raw_fd(), theirs_err.as_raw_fd()],
+            standard: [0, 1, 2].map(|stream: usize| theirs[stream.min(theirs.len() - 1)].as_raw_fd()),
+            terminal: command.terminal.is_some(),
             script: script.as_ref().map(AsRawFd::as_raw_fd),
             open_files: self.open_files,
             mark: MARK + libc::rlim_t::from(id),
@@ -145,7 +138,7 @@ impl Spawner {
         // Only now, after exec, may the user open files of the process; and only from outside, since this
         // process' own are hidden.
         let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
-        Ok(Started { pid, descriptors: ours_in.into_iter().chain([out, err]).collect() })
+        Ok(Started { pid, descriptors: ours })
     }
 
     /// Runs the child up to `execve`; this process stands still meanwhile (as with vfork).
@@ -173,6 +166,9 @@ extern "C" fn child(prepared: *mut libc::c_void) -> libc::c_int {
         libc::setsid();
         for (number, fd) in prepared.standard.into_iter().enumerate() {
             libc::dup2(fd, number as i32);
+        }
+        if prepared.terminal {
+            libc::ioctl(0, libc::TIOCSCTTY, 0);
         }
         let mut first_closed = SCRIPT_FD;
         if let Some(script) = prepared.script {
@@ -241,13 +237,6 @@ fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// A pipe whose end on the core's side never blocks the core: the writing end if it is for input.
-fn pipe(input: bool) -> Result<(OwnedFd, OwnedFd), Errno> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    rustix::fs::fcntl_setfl(if input { &write } else { &read }, rustix::fs::OFlags::NONBLOCK)?;
-    Ok((read, write))
-}
-
 /// Marks this process as part of command `id`; for the children that are not started by `execve`.
 pub fn mark_self(id: u32) {
     let mark = MARK + libc::rlim_t::from(id);
@@ -274,6 +263,21 @@ pub fn kill_tree(id: u32) -> std::io::Result<()> {
             // SAFETY: a plain system call.
             unsafe { libc::kill(pid, libc::SIGKILL) };
             killed.insert(pid);
+        }
+    }
+}
+
+/// Tells the session of command `id`, whose first process is `leader`, that its terminal is gone. Who is
+/// stopped goes on, to hear it.
+pub fn hang_up(id: u32, leader: i32) {
+    let mark = MARK + libc::rlim_t::from(id);
+    for pid in processes().unwrap_or_default() {
+        // SAFETY: plain system calls.
+        unsafe {
+            if mark_of(pid) == Some(mark) && libc::getsid(pid) == leader {
+                libc::kill(pid, libc::SIGHUP);
+                libc::kill(pid, libc::SIGCONT);
+            }
         }
     }
 }

@@ -392,7 +392,7 @@ pub(super) fn is_stream(value: &Unknown<'_>) -> bool {
 }
 
 /// What a callback returned: nothing of interest, or a promise of that.
-pub(super) enum Returned {
+pub enum Returned {
     Nothing,
     Later(Promise<UnknownReturnValue>),
 }

@@ -17,9 +17,13 @@ mod create;
 mod error;
 mod filesystem;
 mod plugin;
+mod process;
 mod provider;
+mod reader;
 mod run;
 mod sandbox;
+mod signal;
+mod terminal;
 
 use napi_derive::module_init;
 

@@ -20,9 +20,10 @@ use serde_json::{Value, json};
 use super::error::thrown;
 use super::provider;
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::Table;
 use crate::provider::{
     Capabilities, Chunk, Command, Content, Control, CreateRequest, Entry, Exit, Files, Info, Instance,
-    Metrics, Output, Process, Program, Provider, Status as Life, not_yet,
+    Metrics, Output, Process, Program, Provider, Size, Status as Life, Wanted, not_yet,
 };
 
 type Call<T> = ThreadsafeFunction<(String, Value), Promise<T>, FnArgs<(String, Value)>, Status, false, true>;
@@ -192,6 +193,7 @@ pub(super) struct PluginInstance {
     runtime: Option<String>,
     call: Arc<Call<Value>>,
     native: Native,
+    started: Table,
 }
 
 impl Debug for PluginInstance {
@@ -202,7 +204,13 @@ impl Debug for PluginInstance {
 
 impl PluginInstance {
     fn new(handle: Handle, runtime: Option<String>) -> Self {
-        Self { id: handle.id, runtime, call: Arc::new(handle.call), native: handle.native }
+        Self {
+            id: handle.id,
+            runtime,
+            call: Arc::new(handle.call),
+            native: handle.native,
+            started: Table::default(),
+        }
     }
 
     /// The plug-in's own sandbox.
@@ -258,6 +266,7 @@ impl Instance for PluginInstance {
         }
         let line = match &command.program {
             Program::Shell(line) => line.clone(),
+            Program::Login => return Err(Error::unsupported("a plug-in provider has no terminals")),
             Program::Args(argv) => argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
         };
         let mut options = json!({});
@@ -277,12 +286,16 @@ impl Instance for PluginInstance {
         Ok(Process { output: Box::new(Printed { result, stderr: None, started: false }), control })
     }
 
+    fn started(&self) -> &Table {
+        &self.started
+    }
+
     async fn attach(&self, _: u32) -> Result<Option<Process>> {
-        Err(not_yet("`getProcess` on a plug-in provider"))
+        Err(Error::unsupported("a plug-in provider has no `getProcess`"))
     }
 
     async fn processes(&self) -> Result<Vec<u32>> {
-        Err(not_yet("`processes` on a plug-in provider"))
+        Err(Error::unsupported("a plug-in provider has neither `processes` nor terminals"))
     }
 
     fn files(&self) -> &dyn Files {
@@ -350,7 +363,7 @@ struct Printed {
 
 #[async_trait]
 impl Output for Printed {
-    async fn next(&mut self) -> Option<Chunk> {
+    async fn next(&mut self, _: Wanted) -> Option<Chunk> {
         if self.started {
             return self.stderr.take().map(Chunk::Stderr);
         }
@@ -396,7 +409,11 @@ impl Control for Running {
         ))
     }
 
-    async fn resize(&self, _: u16, _: u16) -> Result<()> {
+    async fn resize(&self, _: Size) -> Result<()> {
+        Err(Error::unsupported("this process has no terminal"))
+    }
+
+    async fn hang_up(&self) -> Result<()> {
         Err(Error::unsupported("this process has no terminal"))
     }
 }

@@ -1,5 +1,7 @@
 //! What commands and code are given, and what comes of them, in JavaScript's terms.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use napi::Status;
 use napi::bindgen_prelude::{FnArgs, Promise, Unknown};
@@ -9,8 +11,10 @@ use serde::Serialize;
 
 use super::convert::{self, Fields, Returned};
 use super::error::{Details, thrown, with_details};
+use super::signal;
 use crate::command::{self as core, Listener, RunOptions};
 use crate::error::{Error, Result};
+use crate::process::Process;
 use crate::provider::{ByteStream, Command};
 use crate::sandbox::Sandbox;
 
@@ -42,6 +46,7 @@ pub(super) struct Run {
     pub(super) command: Command,
     pub(super) options: RunOptions,
     pub(super) throw_on_error: Option<bool>,
+    pub(super) background: bool,
     pub(super) runtime: Option<String>,
 }
 
@@ -60,9 +65,6 @@ impl Run {
     }
 
     fn read(fields: &Fields<'_>) -> Result<Self> {
-        if fields.boolean("background")? == Some(true) {
-            return Err(crate::provider::not_yet("`background`"));
-        }
         let stdin = input(fields)?;
         let listener = JsListener {
             stdout: text_callback(fields, "onStdout")?,
@@ -85,6 +87,7 @@ impl Run {
                 listener: listens.then(|| Box::new(listener) as Box<dyn Listener>),
             },
             throw_on_error: fields.boolean("throwOnError")?,
+            background: fields.boolean("background")? == Some(true),
             runtime: None,
         })
     }
@@ -171,6 +174,12 @@ pub struct CommandResult {
     pub signal: Option<String>,
     #[napi(skip_typescript)]
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    #[napi(skip_typescript)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_background: Option<bool>,
+    #[napi(skip_typescript)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
     #[napi(skip_typescript)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,12 +197,25 @@ impl CommandResult {
             provider: provider.to_owned(),
             truncated: output.truncated.then_some(true),
             timed_out: output.timed_out.then_some(true),
-            signal: output.signal.map(signal_name),
+            signal: output.signal.map(signal::name),
+            pid: None,
+            is_background: None,
             output: None,
             language: None,
             stdout: output.stdout,
             stderr: output.stderr,
         }
+    }
+}
+
+impl CommandResult {
+    /// Of a command that has begun and goes on.
+    pub(super) fn begun(process: &Process, duration: Duration, sandbox: &Sandbox) -> Self {
+        let output = core::Output { duration, ..core::Output::default() };
+        let mut result = Self::new(output, sandbox.id(), sandbox.provider().name());
+        result.pid = Some(process.pid());
+        result.is_background = Some(true);
+        result
     }
 }
 
@@ -226,19 +248,6 @@ pub(super) fn raise(
         result: Some(CommandResult::new(output.clone(), sandbox_id, provider)),
     };
     Err(with_details(&format!("Command exited with code {}", output.exit_code), &details))
-}
-
-/// Names of signals, after `signal(7)`.
-fn signal_name(number: i32) -> String {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    match usize::try_from(number - 1).ok().and_then(|at| NAMES.get(at)) {
-        Some(name) => format!("SIG{name}"),
-        None => format!("SIG{number}"),
-    }
 }
 
 /// The command line in any of its three forms: a line for the shell, a program and its arguments, or both in

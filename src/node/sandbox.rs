@@ -1,17 +1,19 @@
 //! The class `Sandbox`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use napi::Env;
-use napi::bindgen_prelude::{External, Object, PromiseRaw, This, Unknown};
+use napi::bindgen_prelude::{External, Function, Object, PromiseRaw, This, Unknown};
+use napi::threadsafe_function::UnknownReturnValue;
 use napi_derive::napi;
 
 use super::convert::{self, Date};
 use super::filesystem::Filesystem;
-use super::plugin;
-use super::provider;
+use super::process::NativeProcess;
 use super::run::{CommandResult, Run, command_line, raise};
+use super::terminal::NativeTerminal;
+use super::{plugin, process, provider, terminal};
 use crate::code::Language;
 use crate::error::{Error, Result as CoreResult};
 use crate::provider::{self as contract, Command, Enforcement, Status, not_yet};
@@ -66,6 +68,12 @@ impl Sandbox {
         env.spawn_future(async move {
             let wanted = run.throw_on_error.unwrap_or(sandbox.is_strict());
             let command = Command { program, ..run.command };
+            if run.background {
+                let begun = Instant::now();
+                let process = sandbox.spawn(command, run.options).await?;
+                process.release();
+                return Ok(CommandResult::begun(&process, begun.elapsed(), &sandbox));
+            }
             let output = sandbox.run_command(command, run.options).await?;
             raise(&sandbox, "runCommand", &output, wanted)?;
             Ok(CommandResult::new(output, sandbox.id(), sandbox.provider().name()))
@@ -84,12 +92,112 @@ impl Sandbox {
         let (language, run) = code_options(&runtime, &options)?;
         let sandbox = self.core.clone();
         env.spawn_future(async move {
+            if run.background {
+                let begun = Instant::now();
+                let (language, process) =
+                    sandbox.spawn_code(&source, language, run.command, run.options).await?;
+                process.release();
+                let mut result = CommandResult::begun(&process, begun.elapsed(), &sandbox);
+                result.output = Some(String::new());
+                result.language = Some(language.to_string());
+                return Ok(result);
+            }
             let code = sandbox.run_code(&source, language, run.command, run.options).await?;
             raise(&sandbox, "runCode", &code.output, run.throw_on_error == Some(true))?;
             let mut result = CommandResult::new(code.output, sandbox.id(), sandbox.provider().name());
             result.output = Some(format!("{}{}", result.stdout, result.stderr));
             result.language = Some(code.language.to_string());
             Ok(result)
+        })
+    }
+
+    /// Starts a command; the door makes the class `Process` of what it gives.
+    #[napi(skip_typescript)]
+    pub fn spawn<'e>(
+        &self,
+        env: &'e Env,
+        command: Unknown<'e>,
+        args: Unknown<'e>,
+        options: Unknown<'e>,
+    ) -> napi::Result<PromiseRaw<'e, NativeProcess>> {
+        let (program, run) = command_line(&command, &args, &options)?;
+        if run.background {
+            return Err(
+                Error::invalid("`background`: what `spawn` starts always goes on; leave it out").into()
+            );
+        }
+        let sandbox = self.core.clone();
+        // Its input is there to be written to, unless it is given.
+        let command = Command { program, stdin: true, ..run.command };
+        env.spawn_future(async move {
+            let process = sandbox.spawn(command, run.options).await?;
+            let throw_on_error = run.throw_on_error == Some(true);
+            Ok(NativeProcess { sandbox, process, owns: true, throw_on_error })
+        })
+    }
+
+    #[napi(skip_typescript)]
+    pub fn get_process<'e>(
+        &self,
+        env: &'e Env,
+        pid: Unknown<'e>,
+    ) -> napi::Result<PromiseRaw<'e, Option<NativeProcess>>> {
+        let pid = convert::whole("pid", &pid, u32::MAX.into())? as u32;
+        let sandbox = self.core.clone();
+        env.spawn_future(async move {
+            let process = sandbox.process(pid).await?;
+            Ok(process.map(|process| NativeProcess { sandbox, process, owns: false, throw_on_error: false }))
+        })
+    }
+
+    #[napi(skip_typescript)]
+    pub async fn processes(&self) -> napi::Result<Vec<NativeProcess>> {
+        let handle = |process| NativeProcess {
+            sandbox: self.core.clone(),
+            process,
+            owns: false,
+            throw_on_error: false,
+        };
+        Ok(self.core.processes().await?.into_iter().map(handle).collect())
+    }
+
+    /// Calls `notice` once a process that was started here has ended.
+    #[napi(skip_typescript)]
+    pub fn when_ended(&self, pid: u32, notice: Function<'_, (), UnknownReturnValue>) -> napi::Result<()> {
+        process::when_ended(&self.core, pid, &notice)
+    }
+
+    #[napi(skip_typescript)]
+    pub fn open_terminal<'e>(
+        &self,
+        env: &'e Env,
+        options: Unknown<'e>,
+    ) -> napi::Result<PromiseRaw<'e, NativeTerminal>> {
+        let options = terminal::options(&options)?;
+        let sandbox = self.core.clone();
+        env.spawn_future(async move {
+            let terminal = sandbox.open_terminal(options).await?;
+            Ok(NativeTerminal { sandbox, terminal })
+        })
+    }
+
+    #[napi(skip_typescript)]
+    pub async fn terminals(&self) -> napi::Result<Vec<NativeTerminal>> {
+        let handle = |terminal| NativeTerminal { sandbox: self.core.clone(), terminal };
+        Ok(self.core.terminals().await?.into_iter().map(handle).collect())
+    }
+
+    #[napi(skip_typescript)]
+    pub fn get_terminal<'e>(
+        &self,
+        env: &'e Env,
+        id: Unknown<'e>,
+    ) -> napi::Result<PromiseRaw<'e, Option<NativeTerminal>>> {
+        let id = convert::string("id", &id)?;
+        let sandbox = self.core.clone();
+        env.spawn_future(async move {
+            let terminal = sandbox.terminal(&id).await?;
+            Ok(terminal.map(|terminal| NativeTerminal { sandbox, terminal }))
         })
     }
 

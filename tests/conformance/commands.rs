@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use computesdk::command::{Output, RunOptions};
 use computesdk::error::ErrorKind;
-use computesdk::provider::{Command, CreateRequest, Program};
+use computesdk::provider::{Command, CreateRequest, Program, Wanted};
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -504,7 +504,7 @@ async fn a_command_that_kills_everything_harms_no_other_sandbox(at: At) {
     let mut waiting_here = one.instance().spawn(&Command { stdin: true, ..shell("cat") }).await.unwrap();
     sh(&one, "kill -9 -1; kill -9 1; kill -SEGV 1; for p in $(seq 2 4000); do kill -9 $p 2>/dev/null; done")
         .await;
-    assert_eq!(waiting_here.output.next().await, None);
+    assert_eq!(waiting_here.output.next(Wanted::BOTH).await, None);
     assert_eq!(sh(&one, "echo lives").await.stdout, "lives\n");
     assert_eq!(waiting.control.wait().await.unwrap(), computesdk::provider::Exit::Code(9));
     assert_eq!(sh(&other, "echo lives").await.stdout, "lives\n");

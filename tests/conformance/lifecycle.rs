@@ -10,7 +10,7 @@ use computesdk::command::RunOptions;
 use computesdk::compute::{self, Compute, Settings, Strategy};
 use computesdk::error::{Error, ErrorKind, Result};
 use computesdk::provider::{
-    Capabilities, Content, CreateRequest, Info, Instance, Network, Provider, Resources, Status,
+    Capabilities, Content, CreateRequest, Info, Instance, Network, Provider, Resources, Status, Wanted,
 };
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
@@ -352,7 +352,7 @@ async fn destroy_settles_everything_that_runs(at: At) {
         Box::pin(async { control.wait().await.err() }),
         Box::pin(async { waited_for.control.wait().await.err() }),
         Box::pin(async {
-            assert_eq!(read.output.next().await, None);
+            assert_eq!(read.output.next(Wanted::BOTH).await, None);
             None
         }),
         Box::pin(async {
@@ -415,7 +415,7 @@ async fn after_its_end_every_call_says_why(at: At) {
     }
     assert!(!sandbox.filesystem().exists("/etc/passwd").await);
     assert_eq!(process.control.wait().await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(process.output.next().await, None);
+    assert_eq!(process.output.next(Wanted::BOTH).await, None);
     process.control.kill().await.unwrap();
     let info = sandbox.info().await.unwrap();
     assert_eq!((info.status, info.reason.as_deref()), (Status::Stopped, Some("it was destroyed")));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use computesdk::error::ErrorKind;
-use computesdk::provider::{Chunk, Command, Exit, Output, Process};
+use computesdk::provider::{Chunk, Command, Exit, Output, Process, Size, Wanted};
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
 
@@ -42,7 +42,7 @@ async fn spawn_fed(sandbox: &Sandbox, line: &str) -> Process {
 }
 
 async fn text(output: &mut Box<dyn Output>) -> Option<String> {
-    let bytes = match output.next().await? {
+    let bytes = match output.next(Wanted::BOTH).await? {
         Chunk::Stdout(bytes) | Chunk::Stderr(bytes) => bytes,
     };
     Some(String::from_utf8(bytes.to_vec()).unwrap())
@@ -58,23 +58,23 @@ async fn output_comes_in_the_order_of_arrival(at: At) {
     let sandbox = at.sandbox().await;
     let mut process = spawn_fed(&sandbox, "echo 1; read x; echo 2 >&2; read x; echo 3").await;
     for (step, expected) in ["1\n", "2\n", "3\n"].iter().enumerate() {
-        let chunk = process.output.next().await.unwrap();
+        let chunk = process.output.next(Wanted::BOTH).await.unwrap();
         assert_eq!(matches!(chunk, Chunk::Stderr(_)), step == 1);
         let (Chunk::Stdout(bytes) | Chunk::Stderr(bytes)) = chunk;
         assert_eq!(bytes, expected);
         // The last line ends the command, which then no longer reads.
         let _ = process.control.write_stdin(b"\n").await;
     }
-    assert_eq!(process.output.next().await, None);
+    assert_eq!(process.output.next(Wanted::BOTH).await, None);
 }
 
 async fn output_is_over_once_and_for_all(at: At) {
     let sandbox = at.sandbox().await;
     let mut process = spawn(&sandbox, "(sleep 0.1; echo late) & echo now").await;
     assert_eq!(text(&mut process.output).await.as_deref(), Some("now\n"));
-    assert_eq!(process.output.next().await, None);
+    assert_eq!(process.output.next(Wanted::BOTH).await, None);
     sh(&sandbox, "sleep 0.2").await;
-    assert_eq!(process.output.next().await, None);
+    assert_eq!(process.output.next(Wanted::BOTH).await, None);
 }
 
 async fn dropping_a_read_loses_nothing(at: At) {
@@ -238,7 +238,10 @@ async fn the_number_is_that_in_the_sandbox(at: At) {
 async fn what_has_no_terminal_has_no_size(at: At) {
     let sandbox = at.sandbox().await;
     let process = spawn(&sandbox, "sleep 1000").await;
-    assert_eq!(process.control.resize(80, 24).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        process.control.resize(Size { cols: 80, rows: 24 }).await.unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
 }
 
 async fn what_could_not_be_started_behaves_like_what_has_ended(at: At) {
@@ -247,8 +250,8 @@ async fn what_could_not_be_started_behaves_like_what_has_ended(at: At) {
     let mut process =
         sandbox.instance().spawn(&Command { program, stdin: true, ..Command::default() }).await.unwrap();
     assert_eq!(process.control.wait().await.unwrap(), Exit::Code(127));
-    assert!(matches!(process.output.next().await, Some(Chunk::Stderr(_))));
-    assert_eq!(process.output.next().await, None);
+    assert!(matches!(process.output.next(Wanted::BOTH).await, Some(Chunk::Stderr(_))));
+    assert_eq!(process.output.next(Wanted::BOTH).await, None);
     process.control.kill().await.unwrap();
     process.control.signal(15).await.unwrap();
     process.control.close_stdin().await.unwrap();

@@ -1,7 +1,7 @@
 //! Attacks of one sandbox on another.
 
 use bytes::Bytes;
-use computesdk::provider::{Command, Exit};
+use computesdk::provider::{Command, Exit, Wanted};
 
 use crate::harness::{At, Case, cases, sh, shell};
 use crate::{is_root, python};
@@ -23,7 +23,7 @@ print('ready', flush=True); sys.stdin.read(); print('unharmed', flush=True)";
     let program = computesdk::provider::Program::Args(["python3", "-c", server].map(str::to_owned).into());
     let mut served =
         one.instance().spawn(&Command { program, stdin: true, ..Command::default() }).await.unwrap();
-    served.output.next().await.unwrap();
+    served.output.next(Wanted::BOTH).await.unwrap();
     let line = "ls -A /tmp /dev/shm | grep -v : ; ls /secret /dev/mqueue 2>/dev/null; tail -n +2 /proc/sysvipc/shm; \
                 cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'neighbou[r]'; kill -9 -1";
     assert_eq!(sh(&other, line).await.stdout.trim(), "");
@@ -37,7 +37,7 @@ for p in range(2, 5000):
     except OSError: pass";
     assert_eq!(python(&other, source).await, "");
     served.control.close_stdin().await.unwrap();
-    assert!(served.output.next().await.is_some());
+    assert!(served.output.next(Wanted::BOTH).await.is_some());
     assert_eq!(served.control.wait().await.unwrap(), Exit::Code(0));
 }
 

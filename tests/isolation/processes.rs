@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use computesdk::command::RunOptions;
+use computesdk::provider::Wanted;
 
 use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
 use crate::{on_the_host, python};
@@ -206,7 +207,7 @@ time.sleep(60)";
         .spawn(&computesdk::provider::Command { program, ..Default::default() })
         .await
         .unwrap();
-    let said = soon("the flood", Duration::from_secs(10), flood.output.next()).await;
+    let said = soon("the flood", Duration::from_secs(10), flood.output.next(Wanted::BOTH)).await;
     assert_eq!(said, Some(computesdk::provider::Chunk::Stdout("True\n".into())));
     for sandbox in [&attacker, &victim] {
         let output = soon("an answer", SOON, sh(sandbox, "echo fine")).await;

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use super::error::{About, nonsense, of_file};
 use super::instance::{LocalInstance, PATIENCE};
 use super::link::{Answer, Ending};
-use super::process::Pipe;
+use super::pipe::Pipe;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{ByteStream, Content, Entry, Exit, Files};
 

@@ -13,11 +13,14 @@ use tokio::time::Instant;
 use super::broker::{Broker, Ticket};
 use super::error;
 use super::link::{Answer, Ending, Link, Lost};
+use super::pipe::Pipe;
 use super::plan::{self, HOME, Settings};
-use super::process::{LocalControl, LocalOutput, Pipe, not_run};
+use super::process::{Input, LocalControl, LocalOutput, not_run};
+use super::pty::{Pty, PtyOutput};
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::Table;
 use crate::provider::{
-    Command, Enforcement, Files, Info, Instance, Limits, Metrics, Process, Program, Status, not_yet,
+    Command, Enforcement, Files, Info, Instance, Limits, Metrics, Output, Process, Program, Status, not_yet,
 };
 
 /// How long the steps of isolation may take, on a machine that is busy.
@@ -87,6 +90,7 @@ pub(super) struct LocalInstance {
     link: Arc<Link>,
     life: Mutex<Life>,
     deadline: watch::Sender<Option<Instant>>,
+    started: Table,
     myself: Weak<Self>,
 }
 
@@ -140,6 +144,7 @@ impl LocalInstance {
             link,
             life: Mutex::new(Life { timeout, expires_at, ended: None }),
             deadline,
+            started: Table::default(),
             myself: Weak::clone(myself),
             settings,
         });
@@ -181,6 +186,7 @@ impl LocalInstance {
     /// Notes the end of the sandbox; the first reason stays.
     fn end(&self, status: Status, reason: String) {
         self.life().ended.get_or_insert((status, reason));
+        self.started.clear();
         let mut registry = registry();
         // The id may have been given to another since.
         if let Some(Some(holder)) = registry.get(&self.id)
@@ -198,11 +204,13 @@ impl LocalInstance {
             .with_hint("create another one")
     }
 
+    fn check(&self) -> Result<()> {
+        if self.life().ended.is_some() { Err(self.gone()) } else { Ok(()) }
+    }
+
     /// Sends a request to the agent and waits for its answer.
     pub(super) async fn ask(&self, request: impl FnOnce(u32) -> Request) -> Result<(u32, Answer)> {
-        if self.life().ended.is_some() {
-            return Err(self.gone());
-        }
+        self.check()?;
         let answer = tokio::time::timeout(PATIENCE, self.link.ask(request)).await;
         answer.map_err(|_| error::of_silence())?.map_err(|lost| match lost {
             Lost::Closed => self.gone(),
@@ -240,24 +248,25 @@ impl LocalInstance {
         &self,
         id: u32,
         pid: u32,
-        stdin: bool,
+        command: &Command,
         descriptors: Vec<OwnedFd>,
         ending: Option<Ending>,
     ) -> Result<Process> {
-        let mut pipes = descriptors.into_iter().map(Pipe::new);
-        let mut pipe = || pipes.next().unwrap_or_else(|| Err(error::of_missing_descriptor()));
-        let stdin = stdin.then(&mut pipe).transpose()?;
-        let (stdout, stderr) = (pipe()?, pipe()?);
+        let mut descriptors = descriptors.into_iter();
+        let mut descriptor = || descriptors.next().ok_or_else(error::of_missing_descriptor);
         let ending = ending.ok_or_else(error::nonsense)?;
-        let control = LocalControl {
-            instance: self.myself()?,
-            id,
-            pid,
-            stdin: Mutex::new(stdin.map(Arc::new)),
-            ending: ending.clone(),
+        let (input, output): (_, Box<dyn Output>) = if command.terminal.is_some() {
+            let terminal = Arc::new(Pty::new(descriptor()?)?);
+            let output = PtyOutput::new(Arc::clone(&terminal), ending.clone());
+            (Some(Input::Terminal(terminal)), Box::new(output))
+        } else {
+            let mut pipe = || descriptor().and_then(Pipe::new);
+            let stdin = command.stdin.then(&mut pipe).transpose()?;
+            let output = LocalOutput::new(pipe()?, pipe()?, ending.clone());
+            (stdin.map(|pipe| Input::Pipe(Arc::new(pipe))), Box::new(output))
         };
-        let output = LocalOutput::new(stdout, stderr, ending);
-        Ok(Process { output: Box::new(output), control: Arc::new(control) })
+        let control = LocalControl { instance: self.myself()?, id, pid, input: Mutex::new(input), ending };
+        Ok(Process { output, control: Arc::new(control) })
     }
 
     fn command(&self, command: &Command) -> Result<protocol::Command> {
@@ -267,6 +276,7 @@ impl LocalInstance {
         let shell = if self.bash { "bash" } else { "sh" };
         let (argv, script) = match &command.program {
             Program::Args(argv) => (argv.clone(), None),
+            Program::Login => (vec![shell.to_owned(), "-l".to_owned()], None),
             Program::Shell(line) if line.len() <= LONGEST_LINE => {
                 (vec![shell.to_owned(), "-c".to_owned(), line.clone()], None)
             }
@@ -284,6 +294,7 @@ impl LocalInstance {
             env,
             cwd: command.cwd.clone().unwrap_or_else(|| HOME.to_owned()),
             stdin: command.stdin,
+            terminal: command.terminal.map(|size| (size.cols, size.rows)),
             script,
         })
     }
@@ -346,17 +357,21 @@ impl Instance for LocalInstance {
             }
             _ => return Err(error::nonsense()),
         };
-        let process = self.process(id, pid, command.stdin, descriptors, ending);
+        let process = self.process(id, pid, command, descriptors, ending);
         // Nobody would have a handle to it.
         process.inspect_err(|_| self.tell_now(Request::Kill { target: id }))
     }
 
+    fn started(&self) -> &Table {
+        &self.started
+    }
+
     async fn attach(&self, _: u32) -> Result<Option<Process>> {
-        Err(not_yet("`getProcess`"))
+        self.check().map(|()| None)
     }
 
     async fn processes(&self) -> Result<Vec<u32>> {
-        Err(not_yet("`processes`"))
+        self.check().map(|()| Vec::new())
     }
 
     fn files(&self) -> &dyn Files {

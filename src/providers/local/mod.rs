@@ -4,7 +4,7 @@
 //! * `plan` – the configuration and a request, resolved to plain data for the agent; `interpreter` finds
 //!   Python and Node on this machine.
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
-//! * `instance`, `process`, `files` – the contract, spoken over that link.
+//! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link.
 //! * `error` – what the kernel said, in words that tell the cause and the cure.
 //!
 //! On other systems than Linux the provider exists and says why it cannot work.
@@ -26,9 +26,13 @@ mod interpreter;
 #[cfg(target_os = "linux")]
 mod link;
 #[cfg(target_os = "linux")]
+mod pipe;
+#[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod pty;
 
 pub use config::Config;
 

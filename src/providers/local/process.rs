@@ -1,71 +1,18 @@
-//! A process of a local sandbox: its pipes, and messages to the agent that started it.
+//! A process of a local sandbox: what it writes, and messages to the agent that started it.
 
 use std::fmt::Debug;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use computesdk_agent::protocol::Request;
-use rustix::fs::{FileType, OFlags};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use super::descriptor::watch;
-use super::error::nonsense;
 use super::instance::LocalInstance;
 use super::link::Ending;
+use super::pipe::{CHUNK, Pipe};
+use super::pty::Pty;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{Chunk, Control, Exit, Output, Process};
-
-/// Bytes read at once: what a pipe holds.
-const CHUNK: usize = 64 * 1024;
-
-/// One of our ends of a pipe.
-#[derive(Debug)]
-pub(super) struct Pipe(AsyncFd<OwnedFd>);
-
-impl Pipe {
-    /// Takes a descriptor from an agent, if it is a pipe. It never blocks, whatever the agent did to it.
-    pub(super) fn new(fd: OwnedFd) -> Result<Self> {
-        let is_pipe =
-            rustix::fs::fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
-        if !is_pipe {
-            return Err(nonsense());
-        }
-        rustix::fs::fcntl_getfl(&fd)
-            .and_then(|flags| rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK))
-            .map_err(|_| nonsense())?;
-        watch(fd).map(Self)
-    }
-
-    /// Reads what is there, at most `most` bytes; empty at the end.
-    pub(super) async fn read(&self, most: usize) -> std::io::Result<Bytes> {
-        let mut buffer = Vec::with_capacity(most.min(CHUNK));
-        self.0
-            .async_io(Interest::READABLE, |fd| {
-                rustix::io::read(fd, rustix::buffer::spare_capacity(&mut buffer)).map_err(Into::into)
-            })
-            .await?;
-        Ok(Bytes::from(buffer))
-    }
-
-    async fn write(&self, mut bytes: &[u8]) -> std::io::Result<()> {
-        while !bytes.is_empty() {
-            let written = self
-                .0
-                .async_io(Interest::WRITABLE, |fd| rustix::io::write(fd, bytes).map_err(Into::into))
-                .await?;
-            bytes = &bytes[written..];
-        }
-        Ok(())
-    }
-
-    /// Bytes that can be read without waiting.
-    fn waiting(&self) -> usize {
-        rustix::io::ioctl_fionread(self.0.get_ref()).map_or(0, |bytes| bytes as usize)
-    }
-}
+use crate::provider::{Chunk, Control, Exit, Output, Process, Size, Wanted};
 
 /// Standard output and error of a process.
 #[derive(Debug)]
@@ -120,15 +67,17 @@ impl LocalOutput {
 
 #[async_trait]
 impl Output for LocalOutput {
-    async fn next(&mut self) -> Option<Chunk> {
+    async fn next(&mut self, wanted: Wanted) -> Option<Chunk> {
         loop {
             let over = self.stdout.pipe.is_none() && self.stderr.pipe.is_none();
             if over && self.ended {
                 return None;
             }
             let chunk = tokio::select! {
-                bytes = self.stdout.next(self.ended) => Chunk::Stdout(bytes),
-                bytes = self.stderr.next(self.ended) => Chunk::Stderr(bytes),
+                // What is not wanted may be all that there is: then its reader is waited for.
+                () = std::future::pending() => continue,
+                bytes = self.stdout.next(self.ended), if wanted.stdout => Chunk::Stdout(bytes),
+                bytes = self.stderr.next(self.ended), if wanted.stderr => Chunk::Stderr(bytes),
                 _ = self.ending.wait_for(Option::is_some), if !self.ended => {
                     self.ended = true;
                     self.stdout.end();
@@ -150,14 +99,32 @@ pub(super) struct LocalControl {
     pub(super) instance: Arc<LocalInstance>,
     pub(super) id: u32,
     pub(super) pid: u32,
-    pub(super) stdin: Mutex<Option<Arc<Pipe>>>,
+    pub(super) input: Mutex<Option<Input>>,
     pub(super) ending: Ending,
 }
 
+/// What a process reads from.
+#[derive(Clone, Debug)]
+pub(super) enum Input {
+    Pipe(Arc<Pipe>),
+    Terminal(Arc<Pty>),
+}
+
 impl LocalControl {
-    fn stdin(&self) -> Option<Arc<Pipe>> {
-        self.stdin.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn input(&self) -> Option<Input> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn terminal(&self) -> Result<Arc<Pty>> {
+        match self.input() {
+            Some(Input::Terminal(terminal)) => Ok(terminal),
+            _ => Err(no_terminal()),
+        }
+    }
+}
+
+fn no_terminal() -> Error {
+    Error::unsupported("this process has no terminal")
 }
 
 #[async_trait]
@@ -175,12 +142,16 @@ impl Control for LocalControl {
 
     async fn write_stdin(&self, bytes: &[u8]) -> Result<()> {
         let closed = || Error::new(ErrorKind::Unavailable, "the command no longer reads its input");
-        let pipe = self.stdin().ok_or_else(closed)?;
-        pipe.write(bytes).await.map_err(|error| closed().with_source(error))
+        let written = match self.input().ok_or_else(closed)? {
+            Input::Pipe(pipe) => pipe.write(bytes).await,
+            Input::Terminal(terminal) => terminal.write(bytes).await,
+        };
+        written.map_err(|error| closed().with_source(error))
     }
 
     async fn close_stdin(&self) -> Result<()> {
-        self.stdin.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        input.take_if(|input| matches!(input, Input::Pipe(_)));
         Ok(())
     }
 
@@ -192,8 +163,13 @@ impl Control for LocalControl {
         self.instance.tell(Request::Kill { target: self.id }).await
     }
 
-    async fn resize(&self, _: u16, _: u16) -> Result<()> {
-        Err(Error::unsupported("this process has no terminal"))
+    async fn resize(&self, size: Size) -> Result<()> {
+        self.terminal()?.resize(size)
+    }
+
+    async fn hang_up(&self) -> Result<()> {
+        self.terminal()?;
+        self.instance.tell(Request::HangUp { target: self.id }).await
     }
 }
 
@@ -214,7 +190,7 @@ struct NotRun(Option<Bytes>, i32);
 
 #[async_trait]
 impl Output for NotRun {
-    async fn next(&mut self) -> Option<Chunk> {
+    async fn next(&mut self, _: Wanted) -> Option<Chunk> {
         self.0.take().map(Chunk::Stderr)
     }
 }
@@ -239,7 +215,10 @@ impl Control for NotRun {
     async fn kill(&self) -> Result<()> {
         Ok(())
     }
-    async fn resize(&self, _: u16, _: u16) -> Result<()> {
-        Err(Error::unsupported("this process has no terminal"))
+    async fn resize(&self, _: Size) -> Result<()> {
+        Err(no_terminal())
+    }
+    async fn hang_up(&self) -> Result<()> {
+        Err(no_terminal())
     }
 }

@@ -1,0 +1,163 @@
+//! Processes that go on. The door makes the class `Process` of these.
+
+use std::sync::Arc;
+
+use futures_util::stream;
+use napi::bindgen_prelude::{Function, PromiseRaw, Unknown};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode, UnknownReturnValue};
+use napi::{Env, Status};
+use napi_derive::napi;
+use tokio::sync::Mutex;
+
+use super::convert;
+use super::reader::NativeReader;
+use super::run::{CommandResult, raise};
+use super::signal;
+use crate::command::Utf8;
+use crate::process::{self as core, Process};
+use crate::provider::Wanted;
+use crate::sandbox::Sandbox;
+
+/// `SIGKILL` ends everything that came of a process; any other goes to the process itself.
+const SIGKILL: i32 = 9;
+
+#[napi]
+pub struct NativeProcess {
+    pub(super) sandbox: Sandbox,
+    pub(super) process: Arc<Process>,
+    /// Whether its streams are this handle's, or it looks at another's.
+    pub(super) owns: bool,
+    pub(super) throw_on_error: bool,
+}
+
+#[napi]
+impl NativeProcess {
+    #[napi(getter, skip_typescript)]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    #[napi(skip_typescript)]
+    pub async fn wait(&self) -> napi::Result<CommandResult> {
+        let output = self.sandbox.operation("wait", self.process.wait()).await?;
+        raise(&self.sandbox, "wait", &output, self.throw_on_error)?;
+        Ok(CommandResult::new(output, self.sandbox.id(), self.sandbox.provider().name()))
+    }
+
+    #[napi(skip_typescript)]
+    pub fn kill<'e>(&self, env: &'e Env, name: Unknown<'e>) -> napi::Result<PromiseRaw<'e, ()>> {
+        let signal = if convert::is_missing(&name) {
+            SIGKILL
+        } else {
+            signal::number(&convert::string("signal", &name)?)?
+        };
+        let (sandbox, process) = (self.sandbox.clone(), Arc::clone(&self.process));
+        env.spawn_future(async move {
+            let control = process.control();
+            let sent =
+                async { if signal == SIGKILL { control.kill().await } else { control.signal(signal).await } };
+            Ok(sandbox.operation("kill", sent).await?)
+        })
+    }
+
+    #[napi(skip_typescript)]
+    pub fn write<'e>(&self, env: &'e Env, data: Unknown<'e>) -> napi::Result<PromiseRaw<'e, ()>> {
+        let data = convert::bytes("data", &data)?;
+        let (sandbox, process) = (self.sandbox.clone(), Arc::clone(&self.process));
+        env.spawn_future(async move {
+            Ok(sandbox.operation("stdin.write", process.control().write_stdin(&data)).await?)
+        })
+    }
+
+    #[napi(skip_typescript)]
+    pub async fn end(&self) -> napi::Result<()> {
+        Ok(self.sandbox.operation("stdin.end", self.process.control().close_stdin()).await?)
+    }
+
+    #[napi(skip_typescript)]
+    pub fn stdout(&self) -> NativeReader {
+        self.bytes(Wanted { stdout: true, stderr: false })
+    }
+
+    #[napi(skip_typescript)]
+    pub fn stderr(&self) -> NativeReader {
+        self.bytes(Wanted { stdout: false, stderr: true })
+    }
+
+    #[napi(skip_typescript)]
+    pub fn texts(&self) -> NativeTexts {
+        let reader = self.process.reader(Wanted::BOTH, self.owns);
+        NativeTexts(Mutex::new(Some((reader, Default::default()))))
+    }
+
+    /// Whoever wanted to read it from its start has said so.
+    #[napi(skip_typescript)]
+    pub fn release(&self) {
+        self.process.release();
+    }
+}
+
+impl NativeProcess {
+    fn bytes(&self, streams: Wanted) -> NativeReader {
+        let reader = self.process.reader(streams, self.owns);
+        let pieces = stream::unfold(reader, |mut reader: core::Reader| async move {
+            let chunk = reader.next().await?;
+            let (_, bytes) = chunk.parts();
+            Some((Ok(bytes.clone()), reader))
+        });
+        NativeReader::new(Box::pin(pieces))
+    }
+}
+
+/// What a process writes to both streams, as text.
+#[napi]
+pub struct NativeTexts(Mutex<Option<(core::Reader, [Utf8; 2])>>);
+
+#[napi]
+impl NativeTexts {
+    /// The next piece, never a part of a character; `null` at the end, and after `close`.
+    #[napi(skip_typescript)]
+    pub async fn next(&self) -> Option<String> {
+        let mut held = self.0.lock().await;
+        loop {
+            let (reader, decoders) = held.as_mut()?;
+            let Some(chunk) = reader.next().await else {
+                let rest: String = decoders.iter_mut().map(Utf8::finish).collect();
+                held.take();
+                return Some(rest).filter(|rest| !rest.is_empty());
+            };
+            let (stream, bytes) = chunk.parts();
+            let text = decoders[stream].decode(bytes);
+            if !text.is_empty() {
+                return Some(text);
+            }
+        }
+    }
+
+    /// Gives up what is left.
+    #[napi(skip_typescript)]
+    pub async fn close(&self) {
+        self.0.lock().await.take();
+    }
+}
+
+/// A function that takes nothing and is not waited for. It does not keep the process alive.
+type Notice = ThreadsafeFunction<(), UnknownReturnValue, (), Status, false, true>;
+
+/// Calls `notice` once the process of this number has ended; at once if nobody knows it.
+pub(super) fn when_ended(
+    sandbox: &Sandbox,
+    pid: u32,
+    notice: &Function<'_, (), UnknownReturnValue>,
+) -> napi::Result<()> {
+    let notice: Notice =
+        notice.build_threadsafe_function::<()>().callee_handled::<false>().weak::<true>().build()?;
+    let process = sandbox.instance().started().process(pid);
+    napi::bindgen_prelude::spawn(async move {
+        if let Some(process) = process {
+            process.until_ended().await;
+        }
+        notice.call((), ThreadsafeFunctionCallMode::NonBlocking);
+    });
+    Ok(())
+}

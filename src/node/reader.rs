@@ -1,0 +1,51 @@
+//! Streams that come out of a sandbox, piece by piece. The door makes Web streams of them.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use napi::bindgen_prelude::Uint8Array;
+use napi_derive::napi;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Result;
+use crate::provider::ByteStream;
+
+#[napi]
+pub struct NativeReader {
+    bytes: Arc<Mutex<Option<ByteStream>>>,
+    closed: CancellationToken,
+}
+
+impl NativeReader {
+    pub(super) fn new(bytes: ByteStream) -> Self {
+        Self { bytes: Arc::new(Mutex::new(Some(bytes))), closed: CancellationToken::new() }
+    }
+}
+
+#[napi]
+impl NativeReader {
+    /// The next piece; `null` at the end, and after `close`.
+    #[napi(skip_typescript)]
+    pub async fn next(&self) -> napi::Result<Option<Uint8Array>> {
+        let mut held = self.bytes.lock().await;
+        let next = async {
+            match held.as_mut() {
+                Some(bytes) => bytes.next().await.transpose(),
+                None => Ok(None),
+            }
+        };
+        let piece: Result<_> = self.closed.run_until_cancelled(next).await.unwrap_or(Ok(None));
+        if !matches!(piece, Ok(Some(_))) {
+            held.take();
+        }
+        Ok(piece?.map(|bytes| Uint8Array::new(Vec::from(bytes))))
+    }
+
+    /// Gives up what is left.
+    #[napi(skip_typescript)]
+    pub async fn close(&self) {
+        self.closed.cancel();
+        self.bytes.lock().await.take();
+    }
+}

@@ -1,0 +1,129 @@
+//! Processes that go on while others look: started, read by any number of readers, written to, waited for,
+//! found again by their numbers.
+
+mod log;
+mod table;
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant as Clock;
+
+use tokio::sync::watch;
+
+pub use self::log::Reader;
+pub(crate) use self::log::{KEPT, Log};
+pub use self::table::Table;
+use crate::command::{self, Following, Kept, Limits, Output, RunOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{self, Command, Control, Instance, Wanted};
+
+/// A process of a sandbox. Dropped, it goes on.
+pub struct Process {
+    control: Arc<dyn Control>,
+    log: Arc<Log>,
+    outcome: Outcome,
+    /// Reads nothing, but keeps everything, until it is known who reads.
+    hold: Mutex<Option<Reader>>,
+}
+
+/// What came of it. The first who asks gets the error itself, with whatever it was made of; others a copy.
+type Outcome = watch::Receiver<Option<Result<Output, Arc<Mutex<Error>>>>>;
+
+impl Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process").field("pid", &self.pid()).finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    /// Starts a command and lets it go on, within its options: a time limit or an abort ends it, and its
+    /// listener is told until it ends.
+    pub(crate) async fn start(
+        instance: &dyn Instance,
+        command: &Command,
+        options: RunOptions,
+    ) -> Result<Arc<Self>> {
+        let begun = Clock::now();
+        let log = Log::new(options.max_output.unwrap_or(KEPT));
+        let hold = log.reader(Wanted::BOTH, true);
+        let (limits, stdin, listener) = Limits::split(options);
+        let Some(process) = command::begin(instance, command, &limits).await? else {
+            return Err(Error::new(ErrorKind::Timeout, "the command was not started within its `timeout`"));
+        };
+        let following = Following { process, limits, stdin, listener, begun };
+        Ok(Arc::new(Self::watch(following, log, Some(hold))))
+    }
+
+    /// A process that was started elsewhere, from now on.
+    pub(crate) fn attached(process: provider::Process) -> Arc<Self> {
+        let (limits, stdin, listener) = Limits::split(RunOptions::default());
+        let following = Following { process, limits, stdin, listener, begun: Clock::now() };
+        Arc::new(Self::watch(following, Log::new(KEPT), None))
+    }
+
+    fn watch(following: Following, log: Arc<Log>, hold: Option<Reader>) -> Self {
+        let control = Arc::clone(&following.process.control);
+        let (sender, outcome) = watch::channel(None);
+        let written = Arc::clone(&log);
+        tokio::spawn(async move {
+            let ended = following.finish(Kept::Log(Arc::clone(&written))).await;
+            if let Err(error) = &ended {
+                tracing::debug!(code = error.code(), "a process failed");
+            }
+            sender.send_replace(Some(ended.map_err(|error| Arc::new(Mutex::new(error)))));
+            written.end();
+        });
+        Self { control, log, outcome, hold: Mutex::new(hold) }
+    }
+
+    /// Its number in the sandbox.
+    pub fn pid(&self) -> u32 {
+        self.control.pid()
+    }
+
+    /// Whether its end has been seen.
+    pub fn has_ended(&self) -> bool {
+        self.outcome.borrow().is_some()
+    }
+
+    /// What has come of it, if it has ended well.
+    pub fn ended(&self) -> Option<Output> {
+        self.outcome.borrow().as_ref().and_then(|ended| ended.as_ref().ok().cloned())
+    }
+
+    /// Waits for its end, however it comes.
+    pub async fn until_ended(&self) {
+        let _ = self.outcome.clone().wait_for(Option::is_some).await;
+    }
+
+    /// Waits for its end. Any number of waiters get the same answer: the latest output, and how it ended.
+    pub async fn wait(&self) -> Result<Output> {
+        let mut outcome = self.outcome.clone();
+        let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
+        match ended {
+            Some(Ok(output)) => Ok(output),
+            Some(Err(error)) => {
+                let mut error = error.lock().unwrap_or_else(PoisonError::into_inner);
+                let copy = error.copy();
+                Err(std::mem::replace(&mut *error, copy))
+            }
+            None => Err(Error::new(ErrorKind::Unavailable, "the process is no longer watched")),
+        }
+    }
+
+    /// A reader of these streams, from what is kept of them on. One that holds gets everything: the process
+    /// waits for it; one that does not misses what it was too slow for.
+    pub fn reader(&self, streams: Wanted, holds: bool) -> Reader {
+        self.log.reader(streams, holds)
+    }
+
+    /// From now on nothing is kept for readers yet to come but the latest.
+    pub fn release(&self) {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Its handle.
+    pub fn control(&self) -> &Arc<dyn Control> {
+        &self.control
+    }
+}

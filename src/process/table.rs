@@ -1,0 +1,64 @@
+//! The processes and terminals of a sandbox that are found again by their numbers.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Process;
+use crate::terminal::Terminal;
+
+/// Ended processes that can still be looked at.
+const ENDED: usize = 64;
+
+/// What was started in a sandbox and goes on, and the latest of what has ended.
+#[derive(Debug, Default)]
+pub struct Table(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order of their starts.
+    processes: VecDeque<Arc<Process>>,
+    terminals: Vec<Arc<Terminal>>,
+}
+
+impl Table {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets everything: the sandbox has ended.
+    pub fn clear(&self) {
+        let state = std::mem::take(&mut *self.state());
+        drop(state);
+    }
+
+    pub(crate) fn add(&self, process: &Arc<Process>) {
+        let mut state = self.state();
+        // The number may have been another's, which has ended since.
+        state.processes.retain(|one| one.pid() != process.pid());
+        let mut surplus = state.processes.iter().filter(|one| one.has_ended()).count().saturating_sub(ENDED);
+        state.processes.retain(|one| {
+            let forgotten = surplus > 0 && one.has_ended();
+            surplus -= usize::from(forgotten);
+            !forgotten
+        });
+        state.processes.push_back(Arc::clone(process));
+    }
+
+    pub(crate) fn process(&self, pid: u32) -> Option<Arc<Process>> {
+        self.state().processes.iter().find(|process| process.pid() == pid).cloned()
+    }
+
+    pub(crate) fn running(&self) -> Vec<Arc<Process>> {
+        self.state().processes.iter().filter(|process| !process.has_ended()).cloned().collect()
+    }
+
+    pub(crate) fn add_terminal(&self, terminal: &Arc<Terminal>) {
+        let mut state = self.state();
+        state.terminals.retain(|one| !one.has_ended());
+        state.terminals.push(Arc::clone(terminal));
+    }
+
+    pub(crate) fn terminals(&self) -> Vec<Arc<Terminal>> {
+        self.state().terminals.iter().filter(|terminal| !terminal.has_ended()).cloned().collect()
+    }
+}
