@@ -85,6 +85,24 @@ class Process {
 
 /** A process that has just been asked for. Awaiting it gives its result. */
 class SpawnedProcess extends Process {
+  #begunAt = {}
+  #told
+
+  constructor(begun, signal) {
+    super(begun, signal)
+    Error.captureStackTrace(this.#begunAt, SpawnedProcess)
+  }
+
+  /** An error names the line that started the process, wherever it is awaited. */
+  wait() {
+    this.#told ??= super.wait().catch((error) => {
+      const frames = this.#begunAt.stack.split('\n').slice(1)
+      if (error instanceof Error) error.stack = [`${error.name}: ${error.message}`, ...frames].join('\n')
+      throw error
+    })
+    return this.#told
+  }
+
   // biome-ignore lint/suspicious/noThenProperty: it is a promise of its result
   then(resolve, reject) {
     return this.wait().then(resolve, reject)
