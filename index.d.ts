@@ -641,6 +641,11 @@ export interface LocalConfig {
   /** Path of the Node.js to use. Default: the one that runs this process. */
   node?: string | undefined
   /**
+   * How many sandboxes are kept ready, so that `create` is a hand-over: 0 to 16, default 2. They are like the last that
+   * was asked for, are made when nothing else is to be done, and are let go of when nobody has asked for 10 s.
+   */
+  spares?: number | undefined
+  /**
    * What of the network they reach. Default: `'none'`.
    *
    * `'full'` and `{ allow }` are not part of this version: `local` throws `UnsupportedError`.

@@ -18,6 +18,7 @@ use crate::cgroups::{Cgroup, Cgroups};
 use crate::host;
 use crate::identity::{Identities, Identity};
 use crate::sandbox::{self, Ground};
+use crate::spares::{Made, Spares};
 use crate::stage;
 use crate::step::{Result, Step, checked};
 
@@ -27,11 +28,13 @@ struct Broker {
     cgroups: Option<Cgroups>,
     ground: Ground,
     living: HashMap<i32, Living>,
+    spares: Spares,
 }
 
 /// A sandbox that runs, found by the process id of its process 1.
 struct Living {
-    id: u32,
+    /// The request that it was made for; a spare has none yet.
+    id: Option<u32>,
     identity: Identity,
     cgroup: Option<Cgroup>,
 }
@@ -57,6 +60,10 @@ pub fn run() -> ExitCode {
         cgroups.remove();
     }
     ExitCode::SUCCESS
+}
+
+fn give_up(spares: Vec<Made>) {
+    spares.iter().for_each(|spare| kill(spare.pid));
 }
 
 /// Kills a child that has not been waited for: the number is its own until then.
@@ -103,7 +110,8 @@ impl Broker {
         })();
         match made {
             Ok((identities, cgroups, ground)) => {
-                Ok(Self { control, identities, cgroups, ground, living: HashMap::new() })
+                let (living, spares) = (HashMap::new(), Spares::default());
+                Ok(Self { control, identities, cgroups, ground, living, spares })
             }
             Err(failure) => Err((control, failure)),
         }
@@ -113,7 +121,11 @@ impl Broker {
         let mut buffer = vec![0; DATAGRAM + 1];
         loop {
             let mut polled = [PollFd::new(&self.control, PollFlags::IN), PollFd::new(ends, PollFlags::IN)];
-            match rustix::event::poll(&mut polled, None) {
+            match rustix::event::poll(&mut polled, self.spares.patience().as_ref()) {
+                Ok(0) => {
+                    self.tend_spares();
+                    continue;
+                }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => return,
             }
@@ -137,15 +149,15 @@ impl Broker {
         let link = received.descriptors.pop();
         match (decode(received.bytes(buffer)), link) {
             (Some(BrokerRequest::Create { id, plan }), Some(link)) => {
-                let reply = match self.create(id, &plan, link) {
-                    Ok(reply) => reply,
+                let reply = match self.create(id, plan, &link) {
+                    Ok(()) => BrokerReply::Created { id },
                     Err(failure) => BrokerReply::Refused { id, failure },
                 };
                 self.reply(&reply);
             }
             (Some(BrokerRequest::Destroy { id }), _) => {
                 // For a sandbox that is not there `Gone` has been said already.
-                if let Some((pid, _)) = self.living.iter().find(|(_, living)| living.id == id) {
+                if let Some((pid, _)) = self.living.iter().find(|(_, living)| living.id == Some(id)) {
                     kill(*pid);
                 }
             }
@@ -154,15 +166,30 @@ impl Broker {
         true
     }
 
-    fn create(&mut self, id: u32, plan: &Plan, link: OwnedFd) -> Result<BrokerReply> {
+    /// Gives a sandbox to the core: one that was made in advance, or else a new one.
+    fn create(&mut self, id: u32, plan: Plan, link: &OwnedFd) -> Result<()> {
+        if let Some(spare) = self.spares.take(&plan)
+            && sandbox::hand_over(&spare.gate, link).is_ok()
+            && let Some(living) = self.living.get_mut(&spare.pid)
+        {
+            living.id = Some(id);
+            return Ok(());
+        }
+        let made = self.make(Some(id), &plan)?;
+        give_up(self.spares.want(plan));
+        sandbox::hand_over(&made.gate, link).inspect_err(|_| kill(made.pid))
+    }
+
+    /// Makes a sandbox that waits for its link.
+    fn make(&mut self, id: Option<u32>, plan: &Plan) -> Result<Made> {
         let identity = self.identities.take()?;
         let (gate, child_gate) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .step("make a socket")?;
-        let limits = self.cgroups.as_mut().and_then(|cgroups| cgroups.make(id, plan));
+        let limits = self.cgroups.as_mut().and_then(|cgroups| cgroups.make(plan));
 
         let pid = match sandbox::clone().step("create namespaces") {
-            Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits, child_gate, link),
+            Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits, child_gate),
             Ok(pid) => pid,
             Err(failure) => {
                 if let (Some(cgroups), Some(limits)) = (&mut self.cgroups, limits) {
@@ -172,11 +199,23 @@ impl Broker {
                 return Err(failure);
             }
         };
-        drop((child_gate, link));
+        drop(child_gate);
         let ready = admit(pid, plan, &identity, &gate);
         let cgroup = limits.map(Cgroup::shut);
         self.living.insert(pid, Living { id, identity, cgroup });
-        ready.map(|()| BrokerReply::Created { id }).inspect_err(|_| kill(pid))
+        ready.map(|()| Made { pid, gate }).inspect_err(|_| kill(pid))
+    }
+
+    /// Nothing was asked for a while: makes the next spare, or lets go of all.
+    fn tend_spares(&mut self) {
+        match self.spares.wanted() {
+            Some(plan) => match self.make(None, &plan) {
+                Ok(made) => self.spares.add(made),
+                // Whoever asks for one will be told why.
+                Err(_) => self.spares.want_none(),
+            },
+            None => give_up(self.spares.let_go()),
+        }
     }
 
     /// Waits for an ended process; false if there is none.
@@ -192,7 +231,10 @@ impl Broker {
                 cgroups.drop(cgroup);
             }
             self.identities.give_back(living.identity);
-            self.reply(&BrokerReply::Gone { id: living.id });
+            match living.id {
+                Some(id) => self.reply(&BrokerReply::Gone { id }),
+                None => self.spares.forget(pid),
+            }
         }
         true
     }

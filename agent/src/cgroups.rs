@@ -26,6 +26,8 @@ const CPU_PERIOD_US: u64 = 100_000;
 pub struct Cgroups {
     trees: Vec<Tree>,
     name: String,
+    /// The number of the next group.
+    next: u64,
     /// Groups whose last process had not quite left when they were to be removed.
     lingering: Vec<Cgroup>,
     /// When it was last looked for what brokers that were killed have left.
@@ -61,19 +63,20 @@ impl Cgroups {
         let pid = std::process::id();
         let name = format!("{PREFIX}{pid}-{}", started(pid)?);
         let trees = version1(&name).or_else(|| version2(&name))?;
-        let mut found = Self { trees, name, lingering: Vec::new(), looked: Instant::now() };
+        let mut found = Self { trees, name, next: 0, lingering: Vec::new(), looked: Instant::now() };
         found.remove_stale();
         Some(found)
     }
 
     /// Makes the group of a sandbox with its limits; `None` if the kernel refuses.
-    pub fn make(&mut self, id: u32, plan: &Plan) -> Option<Cgroup> {
+    pub fn make(&mut self, plan: &Plan) -> Option<Cgroup> {
         self.sweep();
         // One that was killed a moment ago, and its sandboxes, may still have been ending.
         if self.looked.elapsed() > LOOK_AGAIN {
             self.remove_stale();
         }
-        let name = id.to_string();
+        let name = self.next.to_string();
+        self.next += 1;
         let mut doors = Vec::with_capacity(self.trees.len());
         for tree in &self.trees {
             let door = make_group(&tree.own, &name).and_then(|group| {

@@ -7,6 +7,7 @@
 //! In reading order:
 //!
 //! * [`broker`] – waits for requests, clones, watches for ends. Single-threaded.
+//! * [`spares`] – sandboxes that are made in advance.
 //! * [`stage`] – what all sandboxes share, made once: the files of /etc, the devices.
 //! * [`identity`] – user namespaces and ranges of user ids.
 //! * [`host`] – the directories of the host that a sandbox sees.
@@ -32,6 +33,7 @@ mod pid1;
 mod privileges;
 mod sandbox;
 mod seccomp;
+mod spares;
 mod spawn;
 mod stage;
 mod step;

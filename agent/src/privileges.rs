@@ -26,24 +26,23 @@ struct CapabilitySet {
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const LAST_CAPABILITY: libc::c_ulong = 63;
 
-/// Closes every descriptor but those in `keep`. Standard input, output and error become nothing.
-pub fn close_all_but(keep: [&OwnedFd; 2]) -> Result<()> {
-    let mut keep = keep.map(|one| one.as_raw_fd() as libc::c_uint);
-    keep.sort_unstable();
+/// Closes every descriptor but one. Standard input, output and error become nothing.
+pub fn close_all_but(keep: &OwnedFd) -> Result<()> {
+    let keep = keep.as_raw_fd() as libc::c_uint;
     // SAFETY: what the broker had open is of no use here; no value in this process that owns one of these
-    // descriptors is used any more, except `keep`, which are above 2.
+    // descriptors is used any more, except `keep`, which is above 2.
     unsafe {
         let null = checked(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR)).step("open /dev/null")? as i32;
         for standard in 0..3 {
             checked(libc::dup2(null, standard)).step("open /dev/null")?;
         }
-        let mut first = 3;
-        for end in keep.into_iter().chain([libc::c_uint::MAX]) {
-            if first < end {
-                checked(libc::syscall(libc::SYS_close_range, first, end - 1, 0)).step("close descriptors")?;
-            }
-            first = end.saturating_add(1);
+        let close = |first: libc::c_uint, last: libc::c_uint| {
+            checked(libc::syscall(libc::SYS_close_range, first, last, 0))
+        };
+        if keep > 3 {
+            close(3, keep - 1).step("close descriptors")?;
         }
+        close(keep + 1, libc::c_uint::MAX).step("close descriptors")?;
     }
     Ok(())
 }

@@ -205,6 +205,8 @@ wire! {
         pub cpus: u32,
         /// Open files of each process.
         pub open_files: u64,
+        /// How many like this one are to be made in advance for the next who ask.
+        pub spares: u8,
     }
 
     /// A host directory inside the sandbox.

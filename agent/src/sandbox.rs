@@ -4,7 +4,7 @@
 //! before the filter. Whatever fails ends the clone; nothing runs in a sandbox that is not complete.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -106,17 +106,19 @@ pub fn become_pid1(
     identity: &Identity,
     limits: Option<Cgroup>,
     gate: OwnedFd,
-    link: OwnedFd,
 ) -> ! {
-    let code = match isolate(plan, ground, identity, limits, gate, &link) {
-        Ok(ready) => {
+    let ready = isolate(plan, ground, identity, limits, &gate);
+    // If the broker has gone, or nobody ever asked for this one, there is nobody to tell.
+    let code = match (wait_for_link(gate), ready) {
+        (Some(link), Ok(ready)) => {
             let sent = channel::send(&link, &encode(&ready), &[]);
             if sent.is_ok() { crate::pid1::run(link, plan) } else { 1 }
         }
-        Err(failure) => {
+        (Some(link), Err(failure)) => {
             let _ = channel::send(&link, &encode(&Reply::Broken { failure }), &[]);
             1
         }
+        (None, _) => 1,
     };
     // SAFETY: ends the clone without running what the broker has registered for its own end.
     unsafe { libc::_exit(code) }
@@ -127,12 +129,11 @@ fn isolate(
     ground: &Ground,
     identity: &Identity,
     limits: Option<Cgroup>,
-    gate: OwnedFd,
-    link: &OwnedFd,
+    gate: &OwnedFd,
 ) -> Result<Reply> {
     let limited = limits.is_some();
     limits.map_or(Ok(()), |limits| limits.enter())?;
-    privileges::close_all_but([&gate, link])?;
+    privileges::close_all_but(gate)?;
     let host = wait_at(gate)?;
     become_user(identity.ranged())?;
     // A change of user would have made the kernel forget this (prctl(2)).
@@ -173,10 +174,19 @@ fn isolate(
     Ok(Reply::Ready { bash: Path::new("/bin/bash").exists(), layers, cgroup: limited })
 }
 
+/// Gives a waiting sandbox the socket that leads to the core.
+pub fn hand_over(gate: &OwnedFd, link: &OwnedFd) -> Result<()> {
+    channel::send(gate, &[], &[link.as_fd()]).step("hand a sandbox over")
+}
+
+fn wait_for_link(gate: OwnedFd) -> Option<OwnedFd> {
+    channel::receive(&gate, &mut [0], false).ok()??.descriptors.pop()
+}
+
 /// Waits until the broker has given this clone its ids and its limits; takes the host's directories.
-fn wait_at(gate: OwnedFd) -> Result<Vec<(Form, OwnedFd)>> {
+fn wait_at(gate: &OwnedFd) -> Result<Vec<(Form, OwnedFd)>> {
     let mut buffer = [0; 1 + channel::DESCRIPTORS];
-    let opened = channel::receive(&gate, &mut buffer, false).step("wait for the broker")?;
+    let opened = channel::receive(gate, &mut buffer, false).step("wait for the broker")?;
     let opened = opened.ok_or(rustix::io::Errno::PIPE).step("wait for the broker")?;
     let forms: Vec<u8> = opened.bytes(&buffer).to_vec();
     Ok(forms.into_iter().filter_map(Form::from_byte).zip(opened.descriptors).collect())

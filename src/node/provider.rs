@@ -19,8 +19,8 @@ fn handle(provider: impl contract::Provider + 'static) -> Handle {
 
 #[napi(skip_typescript)]
 pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
-    const OPTIONS: [&str; 8] =
-        ["timeout", "runtime", "resources", "python", "node", "network", "mounts", "templates"];
+    const OPTIONS: [&str; 9] =
+        ["timeout", "runtime", "resources", "python", "node", "spares", "network", "mounts", "templates"];
     let fields = Fields::of("local", &config, &OPTIONS)?;
     for later in ["network", "mounts", "templates"] {
         // No network is what there is.
@@ -38,6 +38,7 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
         resources: create::resources(&fields)?,
         python: fields.string("python")?,
         node: fields.string("node")?,
+        spares: fields.whole("spares", 16)?.map(|spares| spares as u8),
     };
     Ok(handle(local_provider::Local::new(config)))
 }

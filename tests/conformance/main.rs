@@ -13,9 +13,12 @@ mod lifecycle;
 mod processes;
 mod streams;
 
+use computesdk::providers::local::Config;
+
 fn main() -> std::process::ExitCode {
     harness::run(
         None,
+        Config::default(),
         &[lifecycle::CASES, commands::CASES, streams::CASES, processes::CASES, files::CASES, code::CASES],
     )
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use computesdk::command::{Output, RunOptions};
 use computesdk::compute;
 use computesdk::provider::{Capabilities, Command, CreateRequest, Program, Provider};
-use computesdk::providers::local::Local;
+use computesdk::providers::local::{Config, Local};
 use computesdk::sandbox::Sandbox;
 use libtest_mimic::{Arguments, Completion, Trial};
 use tokio::runtime::Runtime;
@@ -105,18 +105,18 @@ pub(crate) async fn soon<T>(what: &str, within: Duration, future: impl Future<Ou
 }
 
 /// The providers, and why one cannot be tested on this system.
-fn providers() -> [(At, Option<&'static str>); 1] {
+fn providers(local: Config) -> [(At, Option<&'static str>); 1] {
     let elsewhere =
         (!cfg!(target_os = "linux")).then_some("local sandboxes are made of Linux' own isolation");
-    [(At(Arc::new(Local::default())), elsewhere)]
+    [(At(Arc::new(Local::new(local))), elsewhere)]
 }
 
 /// Runs every case at every provider, as libtest would; `threads` at once unless the caller says otherwise.
-pub(crate) fn run(threads: Option<usize>, tables: &[&'static [Case]]) -> ExitCode {
+pub(crate) fn run(threads: Option<usize>, local: Config, tables: &[&'static [Case]]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(threads);
     let mut trials = Vec::new();
-    for (at, elsewhere) in providers() {
+    for (at, elsewhere) in providers(local) {
         for case in tables.iter().copied().flatten() {
             let at = at.clone();
             trials.push(Trial::ignorable_test(format!("{}::{}", at.0.name(), case.name), move || {

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use computesdk::provider::Enforcement;
+use computesdk::providers::local::Config;
 use computesdk::sandbox::Sandbox;
 
 use crate::harness::sh;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     }
     harness::run(
         None,
+        Config::default(),
         &[
             files::CASES,
             processes::CASES,

@@ -15,4 +15,6 @@ pub struct Config {
     pub python: Option<String>,
     /// The Node to use instead of the one that runs this process.
     pub node: Option<String>,
+    /// Sandboxes that are made in advance, 2 unless this says otherwise.
+    pub spares: Option<u8>,
 }

@@ -28,6 +28,8 @@ const LEAST_DISK: u64 = MIB;
 const DEFAULT_PROCESSES: u32 = 256;
 const LEAST_PROCESSES: u32 = 4;
 const OPEN_FILES: u64 = 4096;
+/// Sandboxes made in advance unless the configuration says otherwise.
+const SPARES: u8 = 2;
 /// One file for each of these many bytes of disk: each costs the kernel memory that counts as the sandbox's.
 const BYTES_PER_INODE: u64 = 4096;
 
@@ -109,7 +111,8 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
     let runtime = runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
     let resources = request.resources.or(defaults.resources);
     let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_TIMEOUT);
-    let plan = plan(&resources, python.as_ref(), node.as_ref())?;
+    let mut plan = plan(&resources, python.as_ref(), node.as_ref())?;
+    plan.spares = defaults.spares.unwrap_or(SPARES);
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
@@ -221,6 +224,7 @@ fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Inter
         processes,
         cpus,
         open_files: OPEN_FILES,
+        spares: SPARES,
     };
     host_programs(&mut plan);
     if let Some(python) = python {
