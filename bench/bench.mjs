@@ -1,91 +1,59 @@
 // Times this package against its peers on this machine, in one run: `npm run bench [rounds]`.
 //
-// Each round runs every row once, so that whatever else the machine does falls on all of them alike; the
-// table gives medians, and ratios to Node's own child_process. Peers that are not installed are left out.
+// Each round runs everything once, so that whatever else the machine does falls on all alike; the table has medians.
+// Peers that are not there are left out: bwrap; docker with an image that has `true` and `sleep` (BENCH_IMAGE, else
+// busybox).
 
-import { execFile, execFileSync, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { promisify } from 'node:util'
-import { compute, local } from '../index.js'
+import { footprint, median } from './footprint.mjs'
+import { rows } from './rows.mjs'
 
 const rounds = Number(process.argv[2] ?? 50)
-const run = promisify(execFile)
-const index = new URL('../index.js', import.meta.url).pathname
-const bwrap = ['/usr/bin/bwrap', '/usr/local/bin/bwrap'].find((path) => existsSync(path))
-const BWRAP = '--unshare-all --ro-bind / / --proc /proc --dev /dev --tmpfs /tmp'.split(' ')
+const WARM_UP = 2
+const SLOW = 10
+const WHO = ['ours', 'node', 'bwrap', 'docker']
 
-// The same Python on both sides.
-const PYTHON = '/usr/bin/python3'
-compute.setConfig({ provider: local(existsSync(PYTHON) ? { python: PYTHON } : {}) })
-
-// As little of an environment as a sandbox has: some of Node's variables cost it time at every start.
-const bare = { env: { PATH: '/usr/bin:/bin' } }
-
-const ended = (child) => new Promise((resolve, reject) => child.once('close', resolve).once('error', reject))
-
-const sandbox = await compute.sandbox.create()
-let last
-
-const rows = [
-  ['create, until it takes commands', async () => (last = await compute.sandbox.create())],
-  ['destroy', () => last.destroy()],
-  ["runCommand('true', [])", () => sandbox.runCommand('true', [])],
-  ["runCommand('true'), by the shell", () => sandbox.runCommand('true')],
-  ["runCode('print(1)')", () => sandbox.runCode('print(1)')],
-  ["runCode('console.log(1)')", () => sandbox.runCode('console.log(1)')],
-  ['create, run true, destroy', oneShot],
-  [
-    '64 commands at once',
-    () => Promise.all(Array.from({ length: 64 }, () => sandbox.runCommand('true', []))),
-  ],
-  ["Node: spawn('true') with pipes", () => ended(spawn('/bin/true'))],
-  ['Node: 64 spawns at once', () => Promise.all(Array.from({ length: 64 }, () => ended(spawn('/bin/true'))))],
-  ["Node: execFile('python3', ['-c', 'print(1)'])", () => run(PYTHON, ['-c', 'print(1)'], bare)],
-  [
-    "Node: execFile('node', ['-e', 'console.log(1)'])",
-    () => run(process.execPath, ['-e', 'console.log(1)'], bare),
-  ],
-  bwrap && ['bwrap: a whole run of true', () => ended(spawn(bwrap, [...BWRAP, 'true']))],
-].filter(Boolean)
-
-async function oneShot() {
-  const one = await compute.sandbox.create()
-  await one.runCommand('true', [])
-  await one.destroy()
-}
-
-const times = new Map(rows.map(([name]) => [name, []]))
-for (let round = -2; round < rounds; round++) {
-  for (const [name, work] of rows) {
-    const begun = performance.now()
-    await work()
-    if (round >= 0) times.get(name).push(performance.now() - begun)
+const { table, end } = await rows()
+const took = new Map(table.map((row) => [row, { ours: [], node: [], bwrap: [], docker: [] }]))
+for (let round = -WARM_UP; round < rounds; round++) {
+  for (const row of table) {
+    if (row.slow && round % SLOW !== 0) continue
+    for (const who of WHO) {
+      if (!row[who]) continue
+      const begun = performance.now()
+      await row[who]()
+      if (round >= 0) took.get(row)[who].push(performance.now() - begun)
+      if (who === 'ours') await row.after?.()
+    }
   }
 }
-await sandbox.destroy()
+await end()
 
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
-const base = median(times.get("Node: spawn('true') with pipes"))
 const print = (...cells) => process.stdout.write(`| ${cells.join(' | ')} |\n`)
+const number = (value) => (value === undefined ? '' : value >= 100 ? value.toFixed(0) : value.toFixed(2))
+
+function line(what, values) {
+  const ratio = values.node === undefined ? undefined : values.ours / values.node
+  print(
+    what,
+    ...WHO.slice(0, 2).map((who) => number(values[who])),
+    number(ratio),
+    number(values.bwrap),
+    number(values.docker),
+  )
+}
 
 process.stdout.write(
   `${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${cpus().length} processors (${cpus()[0]?.model}), ${rounds} rounds\n\n`,
 )
-print('what', 'median, ms', '× spawn')
-print('---', '---:', '---:')
-for (const [name, list] of times) print(name, median(list).toFixed(2), (median(list) / base).toFixed(2))
-
-// What loading costs is only to be seen in processes of its own.
-const startUp = (code) => {
-  const begun = performance.now()
-  execFileSync(process.execPath, ['-e', code], bare)
-  return performance.now() - begun
+print('what (ms, unless it says otherwise)', 'computesdk', 'Node alone', '× Node', 'bwrap', 'docker')
+print('---', '---:', '---:', '---:', '---:', '---:')
+for (const [row, lists] of took) {
+  const rate = (ms) => row.bytes / 1e6 / (ms / 1000)
+  const value = (list) => (list.length === 0 ? undefined : row.bytes ? rate(median(list)) : median(list))
+  line(
+    row.bytes ? `${row.what}, MB/s` : row.what,
+    Object.fromEntries(WHO.map((who) => [who, value(lists[who])])),
+  )
 }
-const without = []
-const loaded = []
-for (let round = 0; round < 15; round++) {
-  without.push(startUp(''))
-  loaded.push(startUp(`require(${JSON.stringify(index)})`))
-}
-print("require('computesdk'), over bare Node", (median(loaded) - median(without)).toFixed(2), '')
+for (const { what, ...values } of await footprint()) line(what, values)

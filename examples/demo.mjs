@@ -6,6 +6,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { compute } from '../index.js'
 
 const colored = process.stdout.isTTY && !process.env.NO_COLOR
@@ -57,6 +58,8 @@ async function main(host) {
     await runsCode(sandbox)
     await holdsFiles(sandbox)
     await streams(sandbox)
+    await typesIntoATerminal(sandbox)
+    await servesAPage(sandbox)
     await isIsolated(sandbox, host)
     await obeysLimits(sandbox)
     await tellsAboutItself(sandbox)
@@ -123,6 +126,67 @@ async function streams(sandbox) {
   await sandbox.runCommand('for i in 1 2 3; do echo "line $i"; sleep 0.1; done', {
     onStdout: (text) => line(cyan('›'), 'onStdout', JSON.stringify(text), performance.now() - begun),
   })
+}
+
+async function typesIntoATerminal(sandbox) {
+  title('A terminal')
+  let shown = ''
+  const terminal = await show(
+    "terminal.create({ command: 'python3', … })",
+    () =>
+      sandbox.terminal.create({
+        command: 'python3',
+        cols: 100,
+        onData: (data) => {
+          shown += Buffer.from(data).toString()
+        },
+      }),
+    ({ pid, cols, rows }) => `process ${pid}, ${cols} × ${rows}`,
+  )
+  await typed('>>> ')
+  await show(
+    "write('6 * 7\\n')",
+    async () => {
+      await terminal.write('6 * 7\n')
+      return typed('42')
+    },
+    (line) => `it shows ${line}`,
+  )
+  await show(
+    'kill()',
+    () => terminal.kill(),
+    () => `${terminal.status}, exit code ${terminal.exitCode}`,
+  )
+
+  /** Waits until the terminal has shown something. */
+  async function typed(text) {
+    for (const end = Date.now() + 20_000; !shown.includes(text); await sleep(5)) {
+      if (Date.now() > end) throw new Error(`the terminal did not show ${text}, but ${JSON.stringify(shown)}`)
+    }
+    return text
+  }
+}
+
+async function servesAPage(sandbox) {
+  title('A server in the sandbox')
+  const page = '<h1>served from the sandbox</h1>'
+  await sandbox.filesystem.writeFile('/workspace/site/index.html', page)
+  await show(
+    "runCommand('python3 -m http.server', { background })",
+    () => sandbox.runCommand('python3 -m http.server 8000', { cwd: '/workspace/site', background: true }),
+    ({ pid }) => `goes on as process ${pid}`,
+  )
+  await show(
+    'waitForPort(8000)',
+    () => sandbox.waitForPort(8000),
+    () => 'it listens',
+  )
+  const url = await show('getUrl({ port: 8000 })', () => sandbox.getUrl({ port: 8000 }))
+  await show(
+    'fetch(url)',
+    async () => (await fetch(url)).text(),
+    (text) => (text === page ? text : red(`another page: ${text}`)),
+  )
 }
 
 async function isIsolated(sandbox, host) {

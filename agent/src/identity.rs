@@ -26,9 +26,24 @@ const BLOCKS: u32 = (0x8000_0000 - FIRST) / RANGE / BLOCK;
 /// What this broker can give to sandboxes.
 pub enum Identities {
     /// Root of the machine: ranges, taken in blocks that no other broker has.
-    Ranges { blocks: Vec<OwnedFd>, free: Vec<u32> },
+    Ranges(Vec<Block>),
     /// Anybody else: the one id that the broker runs as.
     Own { uid: u32, gid: u32 },
+}
+
+/// Ranges that this broker has reserved.
+pub struct Block {
+    number: u32,
+    /// The first ids of those that no sandbox has.
+    free: Vec<u32>,
+    _lock: OwnedFd,
+}
+
+impl Block {
+    /// The first id of each of its ranges.
+    fn ranges(number: u32) -> impl Iterator<Item = u32> {
+        (0..BLOCK).map(move |n| FIRST + (number * BLOCK + n) * RANGE)
+    }
 }
 
 /// The ids of one sandbox.
@@ -47,39 +62,49 @@ impl Identities {
             .step("read /proc/self/uid_map")?
             .split_whitespace()
             .eq(["0", "0", "4294967295"]);
-        Ok(if uid == 0 && whole {
-            Self::Ranges { blocks: Vec::new(), free: Vec::new() }
-        } else {
-            Self::Own { uid, gid }
-        })
+        Ok(if uid == 0 && whole { Self::Ranges(Vec::new()) } else { Self::Own { uid, gid } })
     }
 
     /// The ids for one more sandbox.
     pub fn take(&mut self) -> Result<Identity> {
         match self {
             Self::Own { uid, gid } => Ok(Identity::Own { uid: *uid, gid: *gid }),
-            Self::Ranges { blocks, free } => {
-                if free.is_empty() {
-                    let (number, lock) = reserve_block()?;
-                    blocks.push(lock);
-                    free.extend((0..BLOCK).map(|n| FIRST + (number * BLOCK + n) * RANGE));
-                }
-                Ok(Identity::Range(free.pop().unwrap_or(FIRST)))
+            Self::Ranges(blocks) => {
+                let range = blocks.iter_mut().find_map(|block| block.free.pop());
+                let range = match range {
+                    Some(range) => range,
+                    None => {
+                        let mut block = reserve_block()?;
+                        let range =
+                            block.free.pop().ok_or(rustix::io::Errno::AGAIN).step("reserve user ids")?;
+                        blocks.push(block);
+                        range
+                    }
+                };
+                Ok(Identity::Range(range))
             }
         }
     }
 
-    /// Takes the ids of a sandbox that is gone.
+    /// Takes the ids of a sandbox that is gone. Of blocks that nobody uses one is kept.
     pub fn give_back(&mut self, identity: Identity) {
-        if let (Self::Ranges { free, .. }, Identity::Range(first)) = (self, identity) {
-            free.push(first);
+        let (Self::Ranges(blocks), Identity::Range(first)) = (self, identity) else { return };
+        if let Some(block) =
+            blocks.iter_mut().find(|block| Block::ranges(block.number).any(|range| range == first))
+        {
+            block.free.push(first);
         }
+        let mut unused = 0;
+        blocks.retain(|block| {
+            unused += usize::from(block.free.len() == BLOCK as usize);
+            block.free.len() < BLOCK as usize || unused <= 1
+        });
     }
 }
 
 /// Reserves a block of ranges among all brokers of the machine: the name of an abstract socket belongs to
 /// whoever binds it first and is free again when that process ends, however it ends.
-fn reserve_block() -> Result<(u32, OwnedFd)> {
+fn reserve_block() -> Result<Block> {
     let start = rustix::process::getpid().as_raw_nonzero().get() as u32;
     for n in 0..BLOCKS {
         let number = (start + n) % BLOCKS;
@@ -89,7 +114,9 @@ fn reserve_block() -> Result<(u32, OwnedFd)> {
         let name = format!("computesdk-ids-{number}");
         let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).step("name a socket")?;
         match rustix::net::bind(&socket, &address) {
-            Ok(()) => return Ok((number, socket)),
+            Ok(()) => {
+                return Ok(Block { number, free: Block::ranges(number).collect(), _lock: socket });
+            }
             Err(rustix::io::Errno::ADDRINUSE) => {}
             Err(errno) => return Err(errno).step("reserve user ids"),
         }

@@ -40,8 +40,11 @@ impl Spares {
         Some(self.waiting.remove(0))
     }
 
-    /// From now on spares are like this one. Those that are not are given up.
+    /// From now on spares are like this one, if it is to have any. Those that are not are given up.
     pub fn want(&mut self, plan: Plan) -> Vec<Made> {
+        if plan.spares == 0 {
+            return Vec::new();
+        }
         let others =
             if self.plan.as_ref() == Some(&plan) { Vec::new() } else { std::mem::take(&mut self.waiting) };
         self.plan = Some(plan);
