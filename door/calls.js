@@ -108,4 +108,4 @@ function later(notYet, name) {
   }, name)
 }
 
-module.exports = { asynchronous, synchronous, later, once, methods, hidden, isRecord, owners }
+module.exports = { asynchronous, synchronous, later, once, methods, hidden, isRecord, owners, place }

@@ -1,16 +1,15 @@
 'use strict'
-// What the native classes `Sandbox` and `Filesystem` become for their users.
+// What the native class `Sandbox` becomes for its users.
 
 const { asynchronous, hidden, later, methods, once, owners } = require('./calls.js')
 const { withPulledInput } = require('./input.js')
-const { Sandbox, Filesystem } = require('./load.js')
+const { Sandbox } = require('./load.js')
 const { origins } = require('./plugin.js')
 const { provider } = require('./provider.js')
 const { TerminalManager } = require('./terminal.js')
 
 const { notYet } = Sandbox.prototype
 methods(Sandbox.prototype, ['getInfo', 'extendTimeout', 'getUrl', 'destroy', 'kill'], asynchronous)
-methods(Filesystem.prototype, ['readFile', 'writeFile', 'mkdir', 'readdir', 'exists', 'remove'], asynchronous)
 const { get: filesystemOf } = Object.getOwnPropertyDescriptor(Sandbox.prototype, 'filesystem')
 once(Sandbox.prototype, 'filesystem', function () {
   const filesystem = filesystemOf.call(this)
@@ -52,8 +51,5 @@ for (const name of [
 ]) {
   hidden(Sandbox.prototype, name, later(notYet, name))
 }
-for (const name of ['stat', 'rename', 'copy']) {
-  hidden(Filesystem.prototype, name, later(Filesystem.prototype.notYet, name))
-}
 
-module.exports = { Sandbox, Filesystem }
+module.exports = { Sandbox }

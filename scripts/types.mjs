@@ -24,6 +24,8 @@ function replace(text, pattern, replacement) {
 // What the header's first lines say is for those who edit it.
 let types = readFileSync(from, 'utf8').replace(/^(\/\/ .*\n)+\n/, '')
 types = replace(types, String.raw`^(/\*\*\n( \*.*\n)+)?export declare const __napiBindingTarget: .*\n+`, '')
+// What only the door uses.
+types = replace(types, String.raw`^/\*\* .* \*/\nexport declare class Reader \{\}\n+`, '')
 for (const name of ['Sandbox', 'Filesystem']) {
   types = replace(types, `^export declare class ${name} \\{\n`, `$&  private constructor()\n`)
 }

@@ -18,8 +18,10 @@ mod error;
 mod filesystem;
 mod plugin;
 mod provider;
+mod reader;
 mod run;
 mod sandbox;
+mod source;
 
 use napi_derive::module_init;
 

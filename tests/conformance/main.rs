@@ -6,16 +6,29 @@
 
 mod code;
 mod commands;
+mod copies;
+mod file_streams;
 mod files;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lifecycle;
+mod moves;
 mod processes;
 mod streams;
 
 fn main() -> std::process::ExitCode {
     harness::run(
         None,
-        &[lifecycle::CASES, commands::CASES, streams::CASES, processes::CASES, files::CASES, code::CASES],
+        &[
+            lifecycle::CASES,
+            commands::CASES,
+            streams::CASES,
+            processes::CASES,
+            files::CASES,
+            file_streams::CASES,
+            moves::CASES,
+            copies::CASES,
+            code::CASES,
+        ],
     )
 }
