@@ -91,7 +91,7 @@ export interface RunCommandOptions {
   /** Takes standard error, likewise. */
   onStderr?: ((text: string) => void) | undefined
   /** What the command reads. Default: nothing, its input is at its end. */
-  stdin?: string | Uint8Array | ReadableStream | AsyncIterable<string | Uint8Array> | undefined
+  stdin?: string | Uint8Array | ReadableStream | Blob | AsyncIterable<string | Uint8Array> | undefined
   /** Who runs it: `'user'` (the default) on the local provider; another raises `UnsupportedError` there. */
   user?: string | undefined
   /**
@@ -373,9 +373,17 @@ export interface Filesystem {
    */
   readFile(path: string, options: { encoding: 'bytes' }): Promise<Uint8Array>
   /**
-   * Reads a file piece by piece.
+   * Opens a file and gives its bytes piece by piece, each when it is asked for, at most 1 MiB at a time. So a file of
+   * any size takes little memory here.
    *
-   * Not part of this version: rejects with `UnsupportedError`.
+   * What `readFile` raises, it raises before there is a stream. If the sandbox ends meanwhile, the stream fails with
+   * `NotFoundError`. The file stays open until the stream has come to its end or is cancelled.
+   *
+   * @example
+   * ```ts
+   * const video = await sandbox.filesystem.readFile('/out/video.mp4', { encoding: 'stream' })
+   * const answer = new Response(video, { headers: { 'content-type': 'video/mp4' } })
+   * ```
    */
   readFile(path: string, options: { encoding: 'stream' }): Promise<ReadableStream<Uint8Array>>
 
@@ -393,30 +401,22 @@ export interface Filesystem {
    */
   writeFile(path: string, content: string | Uint8Array): Promise<void>
   /**
-   * Writes a file piece by piece.
+   * Writes a file piece by piece: what a web stream, a blob, a stream of Node or any other async iterable gives, in
+   * strings and `Uint8Array`s. It is asked for more when that is written.
    *
-   * Not part of this version: rejects with `UnsupportedError`.
+   * The file is replaced when the source has come to its end. A source that fails leaves the old content, and the call
+   * rejects with what it failed with; one that is not read to its end is closed, as `for await` would.
+   *
+   * @example
+   * ```ts
+   * await sandbox.filesystem.writeFile('/data/blob', new Blob(['text and ', new Uint8Array([255])]))
+   * await sandbox.filesystem.writeFile('/data/numbers.txt', lines())
+   * async function* lines() {
+   *   for (let number = 0; number < 1_000_000; number++) yield `${number}\n`
+   * }
+   * ```
    */
   writeFile(path: string, content: ReadableStream | Blob | AsyncIterable<string | Uint8Array>): Promise<void>
-
-  /**
-   * The facts about one path.
-   *
-   * Not part of this version: rejects with `UnsupportedError`.
-   */
-  stat(path: string): Promise<FileEntry>
-  /**
-   * Gives a file or directory another path.
-   *
-   * Not part of this version: rejects with `UnsupportedError`.
-   */
-  rename(from: string, to: string): Promise<void>
-  /**
-   * Copies a file or directory.
-   *
-   * Not part of this version: rejects with `UnsupportedError`.
-   */
-  copy(from: string, to: string): Promise<void>
 }
 
 /** What a {@link Filesystem} can do, for code that takes any implementation of it. */
@@ -1172,9 +1172,46 @@ export declare class Filesystem {
    * Raises `NotFoundError` (`File not found: <path>`).
    */
   remove(path: string): Promise<void>
+  /**
+   * The facts about what is at a path. A link is followed: they are its target's.
+   *
+   * Raises `NotFoundError` (`File not found: <path>`), also for a link that leads nowhere.
+   *
+   * @example
+   * ```ts
+   * const { type, size, modified } = await sandbox.filesystem.stat('/app/settings.json')
+   * ```
+   */
+  stat(path: string): Promise<FileEntry>
+  /**
+   * Gives a file, a directory or a link (not its target) another path, and makes the directories above that.
+   *
+   * `to` is the new path itself. A file takes the place of a file that is there, in one step; a directory there
+   * raises `AlreadyExistsError`, and so does anything where a directory is to go. Raises `NotFoundError`
+   * (`File not found: <from>`), and `InvalidArgumentError` for a directory that is to go into itself.
+   *
+   * @example
+   * ```ts
+   * await sandbox.filesystem.rename('/app/draft.md', '/app/published/post.md')
+   * ```
+   */
+  rename(from: string, to: string): Promise<void>
+  /**
+   * Copies a file, or a directory with all that is in it, and makes the directories above the copy.
+   *
+   * `to` is the path of the copy itself, and what is there is treated as by `rename`. Modes are kept; links in a
+   * directory stay links; a link as `from` is followed. The copy is there when it is complete: a failure, such as a
+   * full disk (`QuotaExceededError`), leaves nothing of it. A pipe, socket or device raises `InvalidArgumentError`,
+   * in a directory too.
+   *
+   * @example
+   * ```ts
+   * await sandbox.filesystem.copy('/app', '/backup/app')
+   * ```
+   */
+  copy(from: string, to: string): Promise<void>
 }
 
-/** What a process writes to both streams, as text. */
 /**
  * An isolated place that runs commands and code and holds files. Made by `create`, found by `getById`.
  *

@@ -4,6 +4,7 @@
 
 const compute = require('./door/compute.js')
 const errors = require('./door/errors.js')
+const filesystem = require('./door/filesystem.js')
 const provider = require('./door/provider.js')
 const request = require('./door/request.js')
 const sandbox = require('./door/sandbox.js')
@@ -18,7 +19,7 @@ module.exports.docker = provider.docker
 module.exports.e2b = provider.e2b
 module.exports.Compute = compute.Compute
 module.exports.Sandbox = sandbox.Sandbox
-module.exports.Filesystem = sandbox.Filesystem
+module.exports.Filesystem = filesystem.Filesystem
 module.exports.Terminal = terminal.Terminal
 module.exports.AbortError = errors.AbortError
 module.exports.AlreadyExistsError = errors.AlreadyExistsError

@@ -215,7 +215,7 @@ describe('an error of a call', () => {
       [() => box.runCommand('true', { signal: 1 }), InvalidArgumentError, 'runCommand'],
       [() => box.runCommand('true', { signal: AbortSignal.abort() }), AbortError, 'runCommand'],
       [() => box.filesystem.readFile(1), InvalidArgumentError, 'readFile'],
-      [() => box.filesystem.stat('/'), UnsupportedError, 'stat'],
+      [() => box.filesystem.stat('/none'), NotFoundError, 'stat'],
       [() => box.spawn('true', [], { cwd: '/none' }), NotFoundError, 'spawn'],
       [() => box.terminal.create({ cwd: '/none' }), NotFoundError, 'terminal.create'],
     ]) {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { before, describe } from 'node:test'
 
-import { AlreadyExistsError, InvalidArgumentError, NotFoundError, UnsupportedError } from '../index.js'
+import { AlreadyExistsError, InvalidArgumentError, NotFoundError } from '../index.js'
 import { failure, sandbox, test } from './support.mjs'
 
 let box
@@ -361,25 +361,8 @@ describe('what is no ordinary file', () => {
   })
 })
 
-describe('what a later version does', () => {
-  test('is refused by name', async () => {
-    async function* pieces() {
-      yield 'x'
-    }
-    for (const [method, args, name] of [
-      ['stat', ['/tmp'], /stat/],
-      ['rename', ['/tmp/a', '/tmp/b'], /rename/],
-      ['copy', ['/tmp/a', '/tmp/b'], /copy/],
-      ['readFile', ['/tmp/a', { encoding: 'stream' }], /stream/],
-      ['writeFile', ['/tmp/a', new Blob(['x']).stream()], /stream/],
-      ['writeFile', ['/tmp/a', new Blob(['x'])], /blob/],
-      ['writeFile', ['/tmp/a', pieces()], /iterable/],
-    ]) {
-      await failure(files[method](...args), UnsupportedError, { message: name, code: 'UNSUPPORTED' })
-    }
-  })
-
-  test('is not what is simply wrong', async () => {
+describe('options of readFile', () => {
+  test('that are wrong are refused', async () => {
     for (const options of [{ encoding: 'latin1' }, { encoding: 1 }, { encodin: 'bytes' }, 'utf8', null]) {
       await failure(files.readFile('/tmp/a', options), InvalidArgumentError)
     }

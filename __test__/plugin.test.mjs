@@ -146,6 +146,21 @@ describe('a provider of one’s own', () => {
     await failure(box.filesystem.readFile('/app/file'), NotFoundError, {
       message: 'File not found: /app/file',
     })
+    // A stream is collected, and given at once.
+    await box.filesystem.writeFile('/app/pieces', new Blob(['text ', '☕']))
+    let read = ''
+    for await (const piece of await box.filesystem.readFile('/app/pieces', { encoding: 'stream' })) {
+      read += new TextDecoder().decode(piece)
+    }
+    assert.equal(read, 'text ☕')
+    const { name, type, path, size } = await box.filesystem.stat('/app/dir')
+    assert.deepEqual([name, type, path, size], ['dir', 'directory', '/app/dir', 0])
+    assert.equal((await box.filesystem.stat('/app/pieces')).size, 8)
+    assert.equal((await box.filesystem.stat('/')).type, 'directory')
+    await failure(box.filesystem.stat('/app/none'), NotFoundError, { message: 'File not found: /app/none' })
+    await box.filesystem.rename('/app/pieces', '/app/moved')
+    await box.filesystem.copy('/app/moved', '/app/copied')
+    assert.equal(await box.filesystem.readFile('/app/copied'), 'text ☕')
     const info = await box.getInfo()
     assert.deepEqual(
       [info.id, info.provider, info.status, info.timeout, info.metadata],
@@ -227,6 +242,24 @@ describe('what a provider of one’s own cannot do', () => {
     })
     await failure(odd.filesystem.readFile('/tmp/a'), UnsupportedError, { message: /readFile/ })
     await Promise.all([box.destroy(), odd.destroy()])
+  })
+
+  test('is not made up: what it does not tell of a path is not there', async () => {
+    const filesystem = {
+      exists: async (path) => path !== '/none',
+      readdir: async () => [{ name: 'known', type: 'file' }],
+    }
+    const box = await compute.sandbox.create({ provider: plugin({ filesystem }) })
+    const known = { name: 'known', type: 'file', path: '/tmp/known', isDirectory: false }
+    assert.deepEqual(await box.filesystem.stat('/tmp/known'), known)
+    await failure(box.filesystem.stat('/none'), NotFoundError)
+    await failure(box.filesystem.stat('/tmp/unknown'), UnsupportedError, { message: /`stat`/ })
+    for (const method of ['rename', 'copy']) {
+      await failure(box.filesystem[method]('/a', '/b'), UnsupportedError, {
+        message: new RegExp(`filesystem\\.${method}`),
+      })
+    }
+    await box.destroy()
   })
 
   test('is a time limit or a signal: refused when it would have ended the command, never ignored', async () => {

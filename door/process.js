@@ -72,7 +72,7 @@ class Process {
   }
 
   #stream(name) {
-    this.#streams[name] ??= streamOf(this.#reader(name))
+    this.#streams[name] ??= streamOf(this.#reader(name), { operation: name })
     return this.#streams[name]
   }
 

@@ -1,9 +1,9 @@
 'use strict'
-// What the native classes `Sandbox` and `Filesystem` become for their users.
+// What the native class `Sandbox` becomes for its users.
 
 const { asynchronous, hidden, later, methods, once, owners, place, real, withToken } = require('./calls.js')
 const { withPulledInput } = require('./input.js')
-const { Sandbox, Filesystem } = require('./load.js')
+const { Sandbox } = require('./load.js')
 const { origins } = require('./plugin.js')
 const { Process, SpawnedProcess } = require('./process.js')
 const { provider } = require('./provider.js')
@@ -13,7 +13,6 @@ const { notYet, spawn, whenEnded } = Sandbox.prototype
 const find = asynchronous(Sandbox.prototype.getProcess, 'getProcess')
 const list = asynchronous(Sandbox.prototype.processes, 'processes')
 methods(Sandbox.prototype, ['getInfo', 'extendTimeout', 'getUrl', 'destroy', 'kill'], asynchronous)
-methods(Filesystem.prototype, ['readFile', 'writeFile', 'mkdir', 'readdir', 'exists', 'remove'], asynchronous)
 const { get: filesystemOf } = Object.getOwnPropertyDescriptor(Sandbox.prototype, 'filesystem')
 once(Sandbox.prototype, 'filesystem', function () {
   const filesystem = filesystemOf.call(this)
@@ -85,11 +84,8 @@ if (Symbol.asyncDispose) {
 for (const name of ['waitForPort', 'getMetrics', 'snapshot', 'networkLog']) {
   hidden(Sandbox.prototype, name, later(notYet, name))
 }
-for (const name of ['stat', 'rename', 'copy']) {
-  hidden(Filesystem.prototype, name, later(Filesystem.prototype.notYet, name))
-}
 
 // What is this half's own business.
 for (const name of ['whenEnded', 'openTerminal', 'terminals', 'getTerminal']) delete Sandbox.prototype[name]
 
-module.exports = { Sandbox, Filesystem }
+module.exports = { Sandbox }

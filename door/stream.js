@@ -1,23 +1,28 @@
 'use strict'
-// Streams that come out of a sandbox: Web streams over the native readers.
+// Streams that come out of a sandbox.
 
-const { asynchronous } = require('./calls.js')
-const { NativeReader } = require('./load.js')
+const { fromNative } = require('./errors.js')
 
-const next = asynchronous(NativeReader.prototype.next, 'read')
-
-/** A Web stream of what a reader gives, which may be a promise. It reads only when it is asked. */
-function streamOf(reader) {
+/**
+ * A web stream of what a native reader gives, which may be a promise. It reads a piece when it is asked for one; cancelled, it lets go of
+ * what it reads. What fails is the real error, which has happened at `place`.
+ */
+function streamOf(reader, place) {
   return new ReadableStream(
     {
       async pull(controller) {
-        const piece = await next.call(await reader)
+        let piece
+        try {
+          piece = await (await reader).next()
+        } catch (error) {
+          throw fromNative(error, place)
+        }
         if (piece === null) controller.close()
         else controller.enqueue(piece)
       },
       async cancel() {
         const opened = await reader
-        await opened.close()
+        opened.close()
       },
     },
     { highWaterMark: 0 },

@@ -24,7 +24,8 @@ function replace(text, pattern, replacement) {
 // What the header's first lines say is for those who edit it.
 let types = readFileSync(from, 'utf8').replace(/^(\/\/ .*\n)+\n/, '')
 types = replace(types, String.raw`^(/\*\*\n( \*.*\n)+)?export declare const __napiBindingTarget: .*\n+`, '')
-types = types.replace(/^(\/\*\*\n( \*.*\n)+)?export declare class Native\w+ \{.*\}\n+/gm, '')
+// What only the door uses.
+types = types.replace(/^(\/\*\*\n( \*.*\n)+|\/\*\* .* \*\/\n)?export declare class Native\w+ \{.*\}\n+/gm, '')
 for (const name of ['Sandbox', 'Filesystem']) {
   types = replace(types, `^export declare class ${name} \\{\n`, `$&  private constructor()\n`)
 }

@@ -1,14 +1,22 @@
 //! The files of a sandbox, as its user sees them.
 
+use std::future::ready;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use crate::error::{Error, Result};
-use crate::provider::{Content, Entry};
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{ByteStream, Content, Entry};
 use crate::sandbox::Sandbox;
 
 /// The longest string that JavaScript can hold, in bytes of ASCII.
 const MAX_TEXT: u64 = (1 << 29) - 24;
+
+/// The most that is read at once of a file that does not tell how long it is.
+const MAX_UNKNOWN: u64 = 256 << 20;
+
+/// Bytes of each piece of a file that is read as a stream.
+const PIECE: usize = 1 << 20;
 
 /// The files of a sandbox.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +45,28 @@ impl Filesystem<'_> {
             .await
     }
 
+    /// The content of a regular file, piece by piece. It is open when this is ready; dropped, the stream
+    /// closes it.
+    pub async fn open(&self, path: &str) -> Result<ByteStream> {
+        let open = async {
+            check("path", path)?;
+            self.sandbox.instance().files().read(path, PIECE).await
+        };
+        let content = self.sandbox.operation("readFile", open).await?;
+        let sandbox = self.sandbox.clone();
+        let located =
+            move |error: Error| error.within("readFile", Some(sandbox.provider().name()), Some(sandbox.id()));
+        let full = |piece: &Result<Bytes>| ready(!piece.as_ref().is_ok_and(Bytes::is_empty));
+        Ok(content.bytes.filter(full).map(move |piece| piece.map_err(&located)).boxed())
+    }
+
     async fn content(&self, path: &str, most: u64) -> Result<Bytes> {
-        check(path)?;
-        let mut content = self.sandbox.instance().files().read(path).await?;
+        check("path", path)?;
+        let mut content = self.sandbox.instance().files().read(path, usize::MAX).await?;
+        let most = if content.size.is_none() { most.min(MAX_UNKNOWN) } else { most };
         let too_large = |size| {
             Error::invalid(format!("{path} is too large to be read at once: {size} bytes, {most} at most"))
-                .with_hint("read it with { encoding: 'bytes' }, or a part of it with a command")
+                .with_hint("read it with { encoding: 'stream' }, or a part of it with a command")
         };
         if let Some(size) = content.size.filter(|size| *size > most) {
             return Err(too_large(size));
@@ -50,23 +74,27 @@ impl Filesystem<'_> {
         // A file may shrink or grow while it is read: its size is a hint.
         let mut all = BytesMut::new();
         while let Some(bytes) = content.bytes.next().await.transpose()? {
-            if all.is_empty() && content.size == Some(bytes.len() as u64) {
-                return Ok(bytes);
+            if all.is_empty() {
+                if content.size == Some(bytes.len() as u64) {
+                    return Ok(bytes);
+                }
+                all.reserve(content.size.unwrap_or(0).min(MAX_UNKNOWN) as usize);
             }
             if (all.len() + bytes.len()) as u64 > most {
-                return Err(too_large(all.len() as u64));
+                return Err(too_large((all.len() + bytes.len()) as u64));
             }
             all.extend_from_slice(&bytes);
         }
         Ok(all.freeze())
     }
 
-    /// Replaces a file by these bytes, or makes it and its parents.
-    pub async fn write(&self, path: &str, content: Bytes) -> Result<()> {
+    /// Replaces a file by this content, be it bytes or a stream, or makes it and its parents. A failure, be it
+    /// of the stream's, leaves the old content.
+    pub async fn write(&self, path: &str, content: impl Into<Content>) -> Result<()> {
         self.sandbox
             .operation("writeFile", async {
-                check(path)?;
-                self.sandbox.instance().files().write(path, Content::from(content)).await
+                check("path", path)?;
+                self.sandbox.instance().files().write(path, content.into()).await
             })
             .await
     }
@@ -75,7 +103,7 @@ impl Filesystem<'_> {
     pub async fn make_dir(&self, path: &str) -> Result<()> {
         self.sandbox
             .operation("mkdir", async {
-                check(path)?;
+                check("path", path)?;
                 self.sandbox.instance().files().make_dir(path).await
             })
             .await
@@ -85,7 +113,7 @@ impl Filesystem<'_> {
     pub async fn list(&self, path: &str) -> Result<Vec<Entry>> {
         self.sandbox
             .operation("readdir", async {
-                check(path)?;
+                check("path", path)?;
                 self.sandbox.instance().files().list(path).await
             })
             .await
@@ -94,17 +122,52 @@ impl Filesystem<'_> {
     /// Whether anything is at a path. Never an error: anything odd is not there.
     pub async fn exists(&self, path: &str) -> bool {
         let found = self.sandbox.operation("exists", async {
-            check(path)?;
-            self.sandbox.instance().files().stat(path).await
+            check("path", path)?;
+            self.sandbox.instance().files().exists(path).await
         });
-        matches!(found.await, Ok(Some(_)))
+        matches!(found.await, Ok(true))
+    }
+
+    /// What is at a path, links followed.
+    pub async fn stat(&self, path: &str) -> Result<Entry> {
+        self.sandbox
+            .operation("stat", async {
+                check("path", path)?;
+                let found = self.sandbox.instance().files().stat(path).await?;
+                found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("File not found: {path}")))
+            })
+            .await
+    }
+
+    /// Gives a file, a directory or a link another path, and makes the parents of that. A file takes the place
+    /// of what is there; a directory that is in the way is an error.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.sandbox
+            .operation("rename", async {
+                check("from", from)?;
+                check("to", to)?;
+                self.sandbox.instance().files().rename(from, to).await
+            })
+            .await
+    }
+
+    /// Copies a file or a whole tree, and makes the parents of the copy. A file takes the place of what is
+    /// there; a directory that is in the way is an error. Nothing is ever half copied.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        self.sandbox
+            .operation("copy", async {
+                check("from", from)?;
+                check("to", to)?;
+                self.sandbox.instance().files().copy(from, to).await
+            })
+            .await
     }
 
     /// Removes a file, a link or a whole tree.
     pub async fn remove(&self, path: &str) -> Result<()> {
         self.sandbox
             .operation("remove", async {
-                check(path)?;
+                check("path", path)?;
                 self.sandbox.instance().files().remove(path).await
             })
             .await
@@ -114,17 +177,17 @@ impl Filesystem<'_> {
 /// The longest path that Linux takes, with the zero at its end.
 const PATH_MAX: usize = 4096;
 
-fn check(path: &str) -> Result<()> {
+fn check(name: &str, path: &str) -> Result<()> {
     if !path.starts_with('/') {
-        return Err(Error::invalid(format!("`path` must be absolute, got `{path}`"))
+        return Err(Error::invalid(format!("`{name}` must be absolute, got `{path}`"))
             .with_hint("paths in a sandbox start with `/`, for example `/workspace/file.txt`"));
     }
     if path.contains('\0') {
-        return Err(Error::invalid("`path` contains a NUL character"));
+        return Err(Error::invalid(format!("`{name}` contains a NUL character")));
     }
     if path.len() >= PATH_MAX {
         return Err(Error::invalid(format!(
-            "`path` is too long: {} bytes, {} at most",
+            "`{name}` is too long: {} bytes, {} at most",
             path.len(),
             PATH_MAX - 1
         )));

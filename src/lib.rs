@@ -8,7 +8,7 @@
 //! * [`provider`] – the contract with the places that make sandboxes.
 //! * [`providers`] – those places, side by side.
 //! * `transport` – HTTP, for the providers that are servers.
-//! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log.
+//! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log; `memory`, for what is large.
 //! * `node` – all that knows JavaScript; compiled with the feature `napi`.
 //!
 //! Without `napi` this is a plain Rust library: `cargo test --no-default-features`.
@@ -19,6 +19,8 @@ pub mod compute;
 pub mod config;
 pub mod error;
 pub mod filesystem;
+#[cfg(any(feature = "napi", target_os = "linux"))]
+mod memory;
 #[cfg(feature = "napi")]
 mod node;
 pub mod process;

@@ -178,6 +178,23 @@ export async function files() {
   await filesystem.writeFile('/a', bytes)
   await filesystem.writeFile('/a', Buffer.from('text'))
   await filesystem.writeFile('/a', new Blob(['text']))
+  await filesystem.writeFile('/a', stream)
+  async function* pieces() {
+    yield 'text'
+    yield bytes
+  }
+  await filesystem.writeFile('/a', pieces())
+  const facts = await filesystem.stat('/a')
+  same<typeof facts, FileEntry>()
+  same<Promise<void>, ReturnType<typeof filesystem.rename>>()
+  same<Promise<void>, ReturnType<typeof filesystem.copy>>()
+  await filesystem.rename('/a', '/b')
+  await filesystem.copy('/a', '/b')
+  await sandbox.runCommand('cat', { stdin: new Blob(['text']) })
+  // @ts-expect-error: two paths
+  await filesystem.rename('/a')
+  // @ts-expect-error: no bytes of this form
+  await filesystem.writeFile('/a', new ArrayBuffer(1))
   same<Promise<void>, ReturnType<typeof filesystem.mkdir>>()
   same<Promise<void>, ReturnType<typeof filesystem.remove>>()
   same<Promise<boolean>, ReturnType<typeof filesystem.exists>>()

@@ -9,33 +9,36 @@ use computesdk_agent::protocol::{Blob, Entry, Trouble};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use crate::jobs::Tree;
+use crate::tree::Tree;
 
-type Result<T> = std::result::Result<T, (Trouble, Errno)>;
+pub type Result<T> = std::result::Result<T, (Trouble, Errno)>;
 
 /// How the kernel finds "too many symbolic links".
 const LINKS: usize = 40;
-const NEW_FILE: Mode = Mode::from_raw_mode(0o644);
+pub const NEW_FILE: Mode = Mode::from_raw_mode(0o644);
 const NEW_DIRECTORY: Mode = Mode::from_raw_mode(0o755);
 
-fn path(errno: Errno) -> (Trouble, Errno) {
+/// Says that an error is about the path that was asked for.
+pub fn path(errno: Errno) -> (Trouble, Errno) {
     (Trouble::Path, errno)
 }
 
 /// Opens without following the links of /proc that lead out of any root (`/proc/1/root`, `/proc/1/fd/…`),
 /// and without waiting for anything.
-fn open_at(at: impl AsFd, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub fn open_at(at: impl AsFd, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     // O_PATH takes no others.
     let flags = if flags.contains(OFlags::PATH) { flags - OFlags::NONBLOCK - OFlags::NOCTTY } else { flags };
     rustix::fs::openat2(at, name, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
 }
 
-fn kind(stat: &Stat) -> FileType {
+/// What kind of thing it is.
+pub fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-fn regular(stat: &Stat) -> Result<()> {
+/// Refuses everything but a regular file.
+pub fn regular(stat: &Stat) -> Result<()> {
     match kind(stat) {
         FileType::RegularFile => Ok(()),
         FileType::Directory => Err(path(Errno::ISDIR)),
@@ -53,12 +56,7 @@ pub enum Opened {
 
 /// Opens a regular file for reading.
 pub fn open(name: &str) -> Result<Opened> {
-    // Looked at before it is opened: opening a FIFO is seen by whoever waits at its other end.
-    let seen = open_at(CWD, name, OFlags::PATH).map_err(path)?;
-    regular(&rustix::fs::fstat(&seen).map_err(path)?)?;
-    let file = open_at(CWD, name, OFlags::RDONLY).map_err(path)?;
-    let stat = rustix::fs::fstat(&file).map_err(path)?;
-    regular(&stat)?;
+    let (file, stat) = open_regular(name)?;
     if is_own(&file).map_err(path)? {
         Ok(Opened::Ours { file, size: stat.st_size as u64 })
     } else {
@@ -66,16 +64,31 @@ pub fn open(name: &str) -> Result<Opened> {
     }
 }
 
+/// Likewise, wherever it is.
+pub fn open_regular(name: &str) -> Result<(OwnedFd, Stat)> {
+    // Looked at before it is opened: opening a FIFO is seen by whoever waits at its other end.
+    let seen = open_at(CWD, name, OFlags::PATH).map_err(path)?;
+    regular(&rustix::fs::fstat(&seen).map_err(path)?)?;
+    let file = open_at(CWD, name, OFlags::RDONLY).map_err(path)?;
+    let stat = rustix::fs::fstat(&file).map_err(path)?;
+    regular(&stat)?;
+    Ok((file, stat))
+}
+
 /// Opens a directory for listing.
 pub fn open_directory(name: &str) -> Result<OwnedFd> {
     open_at(CWD, name, OFlags::RDONLY | OFlags::DIRECTORY).map_err(path)
 }
 
-/// What is at a path, links followed.
+/// What is at a path, links followed; and where the path itself is a link, what that says.
 pub fn stat(name: &str) -> Result<Entry> {
     let seen = open_at(CWD, name, OFlags::PATH).map_err(path)?;
     let stat = rustix::fs::fstat(&seen).map_err(path)?;
-    Ok(entry(&stat, Blob(name.as_bytes().to_vec()), None))
+    let name = name.trim_end_matches('/');
+    // EINVAL: it is no link.
+    let link = rustix::fs::readlink(name, Vec::new()).ok().map(|link| Blob(link.into_bytes()));
+    let label = name.rsplit('/').next().filter(|label| !label.is_empty()).unwrap_or("/");
+    Ok(entry(&stat, Blob(label.as_bytes().to_vec()), link))
 }
 
 /// One entry of an open directory.
@@ -121,7 +134,7 @@ pub fn make_directory(name: &str) -> Result<()> {
 /// Removes what is no directory, or an empty one. A directory with something in it is given back, for a job.
 pub fn remove(name: &str) -> Result<Option<Tree>> {
     let name = name.trim_end_matches('/');
-    let (parent, last) = split(name)?;
+    let (parent, last) = split(name).map_err(path)?;
     let parent = open_at(CWD, parent, OFlags::RDONLY | OFlags::DIRECTORY).map_err(path)?;
     match rustix::fs::unlinkat(&parent, last, AtFlags::empty()) {
         Ok(()) => return Ok(None),
@@ -139,12 +152,19 @@ pub fn remove(name: &str) -> Result<Option<Tree>> {
 }
 
 /// The directory part and the last name of an absolute path. The root has no name.
-fn split(name: &str) -> Result<(&str, &str)> {
+pub fn split(name: &str) -> rustix::io::Result<(&str, &str)> {
     match name.rsplit_once('/') {
         Some(("", last)) if !last.is_empty() => Ok(("/", last)),
         Some((parent, last)) if !last.is_empty() && !matches!(last, "." | "..") => Ok((parent, last)),
-        _ => Err(path(Errno::BUSY)),
+        _ => Err(Errno::BUSY),
     }
+}
+
+/// A name for what is not complete: one that nobody can take first.
+pub fn hidden_name() -> rustix::io::Result<String> {
+    let mut random = [0; 16];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!(".computesdk-{:032x}", u128::from_ne_bytes(random)))
 }
 
 /// A file that is about to take another's place.
@@ -170,10 +190,7 @@ pub fn replace(name: &str) -> Result<(Replacement, OwnedFd)> {
         Err(Errno::NOENT) => None,
         Err(errno) => return Err(path(errno)),
     };
-    let mut random = [0; 16];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).map_err(path)?;
-    // A name that nobody can take first.
-    let temporary = format!(".computesdk-{:032x}", u128::from_ne_bytes(random));
+    let temporary = hidden_name().map_err(path)?;
     match rustix::fs::openat(&directory, &temporary, flags | OFlags::CREATE | OFlags::EXCL, NEW_FILE) {
         Ok(file) => {
             if let Some(stat) = old {
@@ -233,7 +250,7 @@ pub fn write(name: &str, content: &[u8]) -> Result<()> {
 /// The directory and the name that a path leads to once every link at its end is followed. The directories
 /// on the way are made; /proc is not written to.
 fn place(name: &str) -> Result<(OwnedFd, String)> {
-    let (parent, last) = split(name)?;
+    let (parent, last) = split(name).map_err(path)?;
     make_directory(parent)?;
     let mut directory = open_at(CWD, parent, OFlags::RDONLY | OFlags::DIRECTORY).map_err(path)?;
     let mut last = last.to_owned();

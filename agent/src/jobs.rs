@@ -1,35 +1,48 @@
 //! Work of unknown length, each in a child of its own, so that process 1 answers everybody else meanwhile:
-//! listing a directory, removing a tree, copying what the core had better not touch.
+//! listing a directory, removing and copying trees, reading what the core had better not touch.
 //!
 //! To the core a job looks like a command: a process with output on a pipe, whose exit code is an `errno`.
 
-use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use computesdk_agent::protocol::encode;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use computesdk_agent::protocol::{self, Blob, encode};
+use rustix::fs::OFlags;
 use rustix::io::{Errno, Result};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::copy::{Copy, Halt};
 use crate::files::entry_of;
 use crate::spawn::{Started, mark_self};
+use crate::tree::{self, Tree, each};
+
+/// The longest path that Linux takes.
+const PATH_MAX: usize = 4096;
 
 /// What to do.
 pub enum Job {
     /// Writes the content of an open file.
-    Copy(OwnedFd),
+    Read(OwnedFd),
     /// Writes the entries of a directory.
     List(OwnedFd),
     /// Removes a directory and everything below it.
     Remove(Tree),
+    /// Makes a copy, and writes why it could not.
+    Copy(Copy),
+    /// Removes what is left of a copy whose job was killed.
+    Clear(Tree),
 }
 
-/// A directory by its parent and its name.
-pub struct Tree {
-    pub parent: OwnedFd,
-    pub name: CString,
+impl Job {
+    /// What somebody has to remove if the job is killed.
+    pub fn rest(&self) -> Result<Option<Tree>> {
+        match self {
+            Self::Copy(copy) => copy.rest().map(Some),
+            Self::Clear(tree) => tree.again().map(Some),
+            Self::Read(_) | Self::List(_) | Self::Remove(_) => Ok(None),
+        }
+    }
 }
 
 /// Starts a job under the number `id`.
@@ -45,9 +58,11 @@ pub fn start(id: u32, link: &OwnedFd, job: Job) -> Result<Started> {
             unsafe { libc::close(link.as_raw_fd()) };
             drop(read);
             let result = match job {
-                Job::Copy(file) => copy(&file, write),
+                Job::Read(file) => pass(&file, write),
                 Job::List(directory) => list(directory, write),
-                Job::Remove(tree) => remove(tree),
+                Job::Remove(tree) => tree::remove(&tree),
+                Job::Copy(copy) => make(&copy, write),
+                Job::Clear(tree) => tree::clear(&tree),
             };
             let code = result.map_or_else(Errno::raw_os_error, |()| 0);
             // SAFETY: ends the child without running what process 1 has registered for its own end.
@@ -57,7 +72,7 @@ pub fn start(id: u32, link: &OwnedFd, job: Job) -> Result<Started> {
     }
 }
 
-fn copy(from: &OwnedFd, to: OwnedFd) -> Result<()> {
+fn pass(from: &OwnedFd, to: OwnedFd) -> Result<()> {
     let mut to = File::from(to);
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -70,76 +85,30 @@ fn copy(from: &OwnedFd, to: OwnedFd) -> Result<()> {
 
 fn list(directory: OwnedFd, to: OwnedFd) -> Result<()> {
     let mut to = BufWriter::with_capacity(64 * 1024, File::from(to));
-    let mut entries = Dir::read_from(&directory)?;
-    while let Some(entry) = entries.read() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        // Gone between the listing and the look at it: not there.
-        if let Ok(entry) = entry_of(directory.as_fd(), name) {
+    each(
+        &directory,
+        |errno| errno,
+        |name| {
+            // Gone between the listing and the look at it: not there.
+            let Ok(entry) = entry_of(directory.as_fd(), name) else { return Ok(()) };
             let bytes = encode(&entry);
             to.write_all(&(bytes.len() as u32).to_le_bytes()).map_err(errno)?;
-            to.write_all(&bytes).map_err(errno)?;
-        }
-    }
+            to.write_all(&bytes).map_err(errno)
+        },
+    )?;
     to.flush().map_err(errno)
 }
 
-/// Removes a tree with two descriptors, however deep it is: down by name, up by `..`.
-fn remove(tree: Tree) -> Result<()> {
-    let mut names = vec![tree.name];
-    let mut at = open_below(&tree.parent, &names[0])?;
-    loop {
-        match first_directory(&at)? {
-            Some(name) => {
-                at = open_below(&at, &name)?;
-                names.push(name);
-            }
-            None => {
-                let Some(name) = names.pop() else { return Ok(()) };
-                if names.is_empty() {
-                    return rustix::fs::unlinkat(&tree.parent, &name, AtFlags::REMOVEDIR);
-                }
-                let parent = open_below(&at, c"..")?;
-                rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR)?;
-                at = parent;
-            }
+fn make(copy: &Copy, to: OwnedFd) -> Result<()> {
+    copy.make().map_err(|Halt { trouble, errno, mut below }| {
+        // Deeper than any path: the error tells of the whole.
+        if below.len() > PATH_MAX {
+            below.clear();
         }
-    }
-}
-
-/// Unlinks entries up to the first that is a directory with something in it.
-fn first_directory(at: &OwnedFd) -> Result<Option<CString>> {
-    let mut entries = Dir::read_from(at)?;
-    while let Some(entry) = entries.read() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => continue,
-            Err(Errno::ISDIR) => {}
-            Err(errno) => return Err(errno),
-        }
-        match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(Errno::NOTEMPTY) => return Ok(Some(name.to_owned())),
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(None)
-}
-
-fn open_below(at: &OwnedFd, name: &CStr) -> Result<OwnedFd> {
-    rustix::fs::openat(
-        at,
-        name,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
+        let halt = protocol::Halt { trouble, below: Blob(below) };
+        let _ = File::from(to).write_all(&encode(&halt));
+        errno
+    })
 }
 
 fn errno(error: std::io::Error) -> Errno {

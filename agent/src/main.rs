@@ -15,7 +15,8 @@
 //! * [`sandbox`] – the steps from a fresh clone to an isolated process 1, in order.
 //! * [`mounts`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
-//! * [`spawn`] over [`streams`], [`files`], [`jobs`] – what it is asked for.
+//! * [`spawn`] over [`streams`], [`files`], [`rename`], [`jobs`] – what it is asked for.
+//! * [`copy`], [`place`], [`tree`] – what becomes of trees of files.
 //!
 //! The messages are in `protocol`, in the library half of this crate.
 
@@ -24,13 +25,16 @@ compile_error!("sandboxes on this machine are made by Linux' namespaces: there i
 
 mod broker;
 mod cgroups;
+mod copy;
 mod files;
 mod host;
 mod identity;
 mod jobs;
 mod mounts;
 mod pid1;
+mod place;
 mod privileges;
+mod rename;
 mod sandbox;
 mod seccomp;
 mod spares;
@@ -38,6 +42,7 @@ mod spawn;
 mod stage;
 mod step;
 mod streams;
+mod tree;
 
 fn main() -> std::process::ExitCode {
     broker::run()

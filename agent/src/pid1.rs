@@ -12,10 +12,16 @@ use computesdk_agent::protocol::{DATAGRAM, Plan, Reply, Request, Trouble, decode
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
+use crate::copy::Copy;
 use crate::files::{self, Opened, Replacement};
 use crate::jobs::{self, Job};
+use crate::rename::rename;
 use crate::spawn::{self, Spawner, Started};
 use crate::step::checked;
+use crate::tree::Tree;
+
+/// The number of what nobody has asked for.
+const NOBODY: u32 = 0;
 
 struct Pid1 {
     link: OwnedFd,
@@ -23,6 +29,8 @@ struct Pid1 {
     /// What runs, by process id.
     running: HashMap<i32, Running>,
     replacements: HashMap<u32, Replacement>,
+    /// What jobs have left that were killed.
+    rests: Vec<Tree>,
 }
 
 /// A process that a request started.
@@ -30,6 +38,8 @@ struct Running {
     id: u32,
     /// Of our own making, not a command.
     job: bool,
+    /// What it leaves if it is killed.
+    rest: Option<Tree>,
 }
 
 /// What became of a request: an answer, and the descriptors to send with it.
@@ -43,6 +53,7 @@ pub fn run(link: OwnedFd, plan: &Plan) -> i32 {
         spawner: Spawner::new(plan.open_files),
         running: HashMap::new(),
         replacements: HashMap::new(),
+        rests: Vec::new(),
     };
     let mut buffer = vec![0; DATAGRAM + 1];
     loop {
@@ -56,6 +67,7 @@ pub fn run(link: OwnedFd, plan: &Plan) -> i32 {
             let mut sink = [0; 128];
             while rustix::io::read(&ends, &mut sink).is_ok() {}
             pid1.reap();
+            pid1.clear();
         }
         if asked {
             match channel::receive(&pid1.link, &mut buffer, true) {
@@ -116,6 +128,10 @@ impl Pid1 {
             }
             Request::List { id, path } => (id, self.list(id, &path)),
             Request::Remove { id, path } => (id, self.remove(id, &path)),
+            Request::Rename { id, from, to } => (id, self.rename(id, &from, &to)),
+            Request::Copy { id, from, to } => {
+                (id, Copy::of(&from, &to).and_then(|copy| self.job(id, Job::Copy(copy))))
+            }
         };
         let (reply, descriptors) = answer.unwrap_or_else(|(trouble, errno)| {
             (Reply::Failed { id, trouble, errno: errno.raw_os_error() }, vec![])
@@ -130,7 +146,9 @@ impl Pid1 {
         // too many are in flight: then what was begun is undone, and the core told.
         match *reply {
             Reply::Started { id, pid } => {
-                self.running.remove(&(pid as i32));
+                if let Some(running) = self.running.get_mut(&(pid as i32)) {
+                    running.id = NOBODY;
+                }
                 let _ = spawn::kill_tree(id);
                 self.refuse(id, errno);
             }
@@ -166,19 +184,32 @@ impl Pid1 {
                 continue;
             }
             // Anything else was orphaned in the sandbox and came here to be reaped.
-            if let Some(Running { id, .. }) = self.running.remove(&pid) {
+            if let Some(Running { id, rest, .. }) = self.running.remove(&pid) {
                 let (code, signal) = if libc::WIFSIGNALED(status) {
+                    self.rests.extend(rest);
                     (0, libc::WTERMSIG(status))
                 } else {
                     (libc::WEXITSTATUS(status), 0)
                 };
-                self.reply(&Reply::Exited { id, code, signal }, &[]);
+                if id != NOBODY {
+                    self.reply(&Reply::Exited { id, code, signal }, &[]);
+                }
+            }
+        }
+    }
+
+    /// Begins to remove what killed jobs have left. What cannot be begun now is when the next process ends.
+    fn clear(&mut self) {
+        for rest in std::mem::take(&mut self.rests) {
+            let again = rest.again().map_err(|errno| (Trouble::Path, errno));
+            if again.and_then(|again| self.job(NOBODY, Job::Clear(again))).is_err() {
+                self.rests.push(rest);
             }
         }
     }
 
     fn started(&mut self, id: u32, started: Started, job: bool) -> (Reply, Vec<OwnedFd>) {
-        self.running.insert(started.pid, Running { id, job });
+        self.running.insert(started.pid, Running { id, job, rest: None });
         (Reply::Started { id, pid: started.pid as u32 }, started.descriptors)
     }
 
@@ -199,14 +230,21 @@ impl Pid1 {
     }
 
     fn job(&mut self, id: u32, job: Job) -> Answer {
-        let started = jobs::start(id, &self.link, job).map_err(|errno| (Trouble::Path, errno))?;
-        Ok(self.started(id, started, true))
+        let refused = |errno| (Trouble::Path, errno);
+        let rest = job.rest().map_err(refused)?;
+        let started = jobs::start(id, &self.link, job).map_err(refused)?;
+        let pid = started.pid;
+        let answer = self.started(id, started, true);
+        if let Some(running) = self.running.get_mut(&pid) {
+            running.rest = rest;
+        }
+        Ok(answer)
     }
 
     fn read(&mut self, id: u32, path: &str) -> Answer {
         match files::open(path)? {
             Opened::Ours { file, size } => Ok((Reply::Opened { id, size }, vec![file])),
-            Opened::Foreign { file } => self.job(id, Job::Copy(file)),
+            Opened::Foreign { file } => self.job(id, Job::Read(file)),
         }
     }
 
@@ -219,6 +257,13 @@ impl Pid1 {
     fn commit(&mut self, id: u32, target: u32) -> Answer {
         let replacement = self.replacements.remove(&target).ok_or((Trouble::Path, Errno::BADF))?;
         done(id, replacement.commit())
+    }
+
+    fn rename(&mut self, id: u32, from: &str, to: &str) -> Answer {
+        match rename(from, to)? {
+            None => Ok((Reply::Done { id }, vec![])),
+            Some(copy) => self.job(id, Job::Copy(copy)),
+        }
     }
 
     fn list(&mut self, id: u32, path: &str) -> Answer {

@@ -279,6 +279,11 @@ wire! {
         Remove = 11 { id: u32, path: String, },
         /// Sends `SIGHUP` to the session of the command that request `target` started.
         HangUp = 16 { target: u32, },
+        /// Gives what is at `from` the path `to` (`Done`), or, where the kernel cannot, copies and removes it
+        /// (as `Copy`).
+        Rename = 20 { id: u32, from: String, to: String, },
+        /// Copies a file or a tree. Answered by `Started` with a pipe of a [`Halt`] if it fails, then `Exited`.
+        Copy = 21 { id: u32, from: String, to: String, },
     }
 
     /// Agent → core.
@@ -311,6 +316,16 @@ wire! {
         Program = 2,
         /// The object is there but is no regular file.
         NotRegular = 3,
+        /// The path that something was to get.
+        Destination = 20,
+    }
+
+    /// What a copy failed at; the `errno` is the exit code of its job.
+    pub struct Halt {
+        /// Whether it was the source or the copy.
+        pub trouble: Trouble,
+        /// Where below it: empty, or a path that begins with a slash. Need not be UTF-8.
+        pub below: Blob,
     }
 
     /// A command to start.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use napi::bindgen_prelude::{
     External, FromNapiRef, FromNapiValue, Function, JsObjectValue, JsValue, Object, Promise, Uint8Array,
     Unknown,
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::thrown;
 use crate::error::{Error, Result};
+use crate::memory::room;
 use crate::provider::Provider;
 
 /// The largest whole number that JavaScript is exact about.
@@ -34,6 +36,9 @@ fn describe(value: &Unknown<'_>) -> &'static str {
         Ok(ValueType::Function) => "a function",
         Ok(ValueType::BigInt) => "a bigint",
         Ok(ValueType::Object) if value.is_array().unwrap_or(false) => "an array",
+        Ok(ValueType::Object) if value.is_arraybuffer().unwrap_or(false) => "an ArrayBuffer",
+        Ok(ValueType::Object) if value.is_dataview().unwrap_or(false) => "a DataView",
+        Ok(ValueType::Object) if value.is_typedarray().unwrap_or(false) => "an array of other numbers",
         _ => "an object",
     }
 }
@@ -115,15 +120,22 @@ fn properties<T>(
     Ok(properties)
 }
 
-/// Bytes: the content of a string or of a `Uint8Array`.
-pub(super) fn bytes(name: &str, value: &Unknown<'_>) -> Result<bytes::Bytes> {
+/// Bytes: the content of a string or of a `Uint8Array`. What gives them piece by piece has been taken care of.
+pub(super) fn bytes(name: &str, value: &Unknown<'_>) -> Result<Bytes> {
     if is(value, ValueType::String) {
-        return string(name, value).map(bytes::Bytes::from);
+        return string(name, value).map(Bytes::from);
     }
     // Copied: JavaScript may change its array while it is written.
     match cast::<Uint8Array>(value) {
-        Ok(array) => Ok(bytes::Bytes::copy_from_slice(&array)),
-        Err(_) => Err(wrong(name, "a string or a Uint8Array", value)),
+        Ok(array) => {
+            let mut bytes = room(array.len());
+            bytes.extend_from_slice(&array);
+            Ok(Bytes::from(bytes))
+        }
+        Err(_) => {
+            Err(wrong(name, "a string, a Uint8Array, a Blob or a stream of strings and Uint8Arrays", value)
+                .with_hint("what has bytes in another form becomes a Uint8Array: new Uint8Array(buffer)"))
+        }
     }
 }
 
@@ -282,9 +294,7 @@ impl<'a> Fields<'a> {
         Args: napi::bindgen_prelude::JsValuesTupleIntoVec,
         Return: FromNapiValue,
     {
-        self.map(key, |name, value| {
-            if is(value, ValueType::Function) { cast(value) } else { Err(wrong(name, "a function", value)) }
-        })
+        self.map(key, |name, value| function(value)?.ok_or_else(|| wrong(name, "a function", value)))
     }
 }
 
@@ -362,33 +372,18 @@ impl napi::bindgen_prelude::ToNapiValue for Date {
     }
 }
 
-/// The function by which the door gives a stream piece by piece, if the value is one.
-pub(super) fn pull<T: FromNapiValue + 'static>(
-    value: &Unknown<'_>,
-) -> Result<Option<napi::threadsafe_function::ThreadsafeFunction<(), T, (), napi::Status, false, true>>> {
-    if !is(value, ValueType::Function) {
-        return Ok(None);
-    }
-    cast::<Function<'_, (), T>>(value)?
-        .build_threadsafe_function::<()>()
-        .callee_handled::<false>()
-        .weak::<true>()
-        .build()
-        .map(Some)
-        .map_err(thrown)
+/// The function that a value is, if it is one.
+pub(super) fn function<'a, Args, Return>(value: &Unknown<'a>) -> Result<Option<Function<'a, Args, Return>>>
+where
+    Args: napi::bindgen_prelude::JsValuesTupleIntoVec,
+    Return: FromNapiValue,
+{
+    if is(value, ValueType::Function) { cast(value).map(Some) } else { Ok(None) }
 }
 
 /// A list of whole numbers.
 pub(super) fn wholes(name: &str, value: &Unknown<'_>, most: u64) -> Result<Vec<u64>> {
     list(name, value, "an array of numbers", |name, item| whole(name, item, most))
-}
-
-/// Whether a value is something that gives its bytes piece by piece: a stream, a blob or a generator.
-pub(super) fn is_stream(value: &Unknown<'_>) -> bool {
-    let has = |object: &Object<'_>, name| object.has_named_property(name).unwrap_or(false);
-    let methods = ["getReader", "stream", "pipe", "next"];
-    is_record(value)
-        && cast::<Object<'_>>(value).is_ok_and(|object| methods.iter().any(|name| has(&object, name)))
 }
 
 /// What a callback returned: nothing of interest, or a promise of that.

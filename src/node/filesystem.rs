@@ -1,12 +1,14 @@
 //! The class `Filesystem`.
 
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, Either, PromiseRaw, Uint8Array, Unknown};
+use napi::bindgen_prelude::{Either3, PromiseRaw, Uint8Array, Unknown};
 use napi_derive::napi;
 
 use super::convert::{self, Date, Fields};
-use crate::error::Error;
-use crate::provider::{Entry, not_yet};
+use super::reader::NativeReader;
+use super::source;
+use crate::error::{Error, Result};
+use crate::provider::Entry;
 use crate::sandbox::Sandbox;
 
 /// The files of a sandbox. Paths are absolute, else `InvalidArgumentError` is raised.
@@ -23,26 +25,17 @@ impl Filesystem {
         env: &'e Env,
         path: Unknown<'e>,
         options: Unknown<'e>,
-    ) -> napi::Result<PromiseRaw<'e, Either<String, Uint8Array>>> {
+    ) -> napi::Result<PromiseRaw<'e, Either3<String, Uint8Array, NativeReader>>> {
         let path = convert::string("path", &path)?;
-        let encoding = Fields::of("options", &options, &["encoding"])?.string("encoding")?;
-        let bytes = match encoding.as_deref() {
-            None | Some("utf8" | "utf-8") => false,
-            Some("bytes") => true,
-            Some("stream") => return Err(not_yet("`encoding: 'stream'`").into()),
-            Some(other) => {
-                return Err(
-                    Error::invalid(format!("`encoding` must be 'utf8' or 'bytes', got '{other}'")).into()
-                );
-            }
-        };
+        let encoding = Encoding::of(&Fields::of("options", &options, &["encoding"])?)?;
         let sandbox = self.sandbox.clone();
         env.spawn_future(async move {
-            if bytes {
-                let content = sandbox.filesystem().read(&path).await?;
-                return Ok(Either::B(Uint8Array::new(Vec::from(content))));
-            }
-            Ok(Either::A(sandbox.filesystem().read_text(&path).await?))
+            let files = sandbox.filesystem();
+            Ok(match encoding {
+                Encoding::Text => Either3::A(files.read_text(&path).await?),
+                Encoding::Bytes => Either3::B(Uint8Array::new(Vec::from(files.read(&path).await?))),
+                Encoding::Stream => Either3::C(NativeReader::new(files.open(&path).await?)),
+            })
         })
     }
 
@@ -54,10 +47,7 @@ impl Filesystem {
         content: Unknown<'e>,
     ) -> napi::Result<PromiseRaw<'e, ()>> {
         let path = convert::string("path", &path)?;
-        if convert::is_stream(&content) {
-            return Err(not_yet("`writeFile` from a stream, a blob or an iterable").into());
-        }
-        let content = convert::bytes("content", &content)?;
+        let content = source::content("content", &content)?;
         let sandbox = self.sandbox.clone();
         env.spawn_future(async move { Ok(sandbox.filesystem().write(&path, content).await?) })
     }
@@ -117,10 +107,88 @@ impl Filesystem {
         env.spawn_future(async move { Ok(sandbox.filesystem().remove(&path).await?) })
     }
 
-    /// Refuses what a later version will do, by name.
-    #[napi(skip_typescript)]
-    pub async fn not_yet(&self, what: String) -> napi::Result<Option<Buffer>> {
-        Err(not_yet(&format!("`filesystem.{what}`")).into())
+    /// The facts about what is at a path. A link is followed: they are its target's.
+    ///
+    /// Raises `NotFoundError` (`File not found: <path>`), also for a link that leads nowhere.
+    ///
+    /// @example
+    /// ```ts
+    /// const { type, size, modified } = await sandbox.filesystem.stat('/app/settings.json')
+    /// ```
+    #[napi(ts_args_type = "path: string")]
+    pub fn stat<'e>(&self, env: &'e Env, path: Unknown<'e>) -> napi::Result<PromiseRaw<'e, FileEntry>> {
+        let path = convert::string("path", &path)?;
+        let sandbox = self.sandbox.clone();
+        env.spawn_future(async move {
+            let entry = sandbox.filesystem().stat(&path).await?;
+            let path = path.trim_end_matches('/');
+            Ok(FileEntry::at(if path.is_empty() { "/" } else { path }.to_owned(), entry))
+        })
+    }
+
+    /// Gives a file, a directory or a link (not its target) another path, and makes the directories above that.
+    ///
+    /// `to` is the new path itself. A file takes the place of a file that is there, in one step; a directory there
+    /// raises `AlreadyExistsError`, and so does anything where a directory is to go. Raises `NotFoundError`
+    /// (`File not found: <from>`), and `InvalidArgumentError` for a directory that is to go into itself.
+    ///
+    /// @example
+    /// ```ts
+    /// await sandbox.filesystem.rename('/app/draft.md', '/app/published/post.md')
+    /// ```
+    #[napi(ts_args_type = "from: string, to: string", ts_return_type = "Promise<void>")]
+    pub fn rename<'e>(
+        &self,
+        env: &'e Env,
+        from: Unknown<'e>,
+        to: Unknown<'e>,
+    ) -> napi::Result<PromiseRaw<'e, ()>> {
+        let (from, to) = (convert::string("from", &from)?, convert::string("to", &to)?);
+        let sandbox = self.sandbox.clone();
+        env.spawn_future(async move { Ok(sandbox.filesystem().rename(&from, &to).await?) })
+    }
+
+    /// Copies a file, or a directory with all that is in it, and makes the directories above the copy.
+    ///
+    /// `to` is the path of the copy itself, and what is there is treated as by `rename`. Modes are kept; links in a
+    /// directory stay links; a link as `from` is followed. The copy is there when it is complete: a failure, such as a
+    /// full disk (`QuotaExceededError`), leaves nothing of it. A pipe, socket or device raises `InvalidArgumentError`,
+    /// in a directory too.
+    ///
+    /// @example
+    /// ```ts
+    /// await sandbox.filesystem.copy('/app', '/backup/app')
+    /// ```
+    #[napi(ts_args_type = "from: string, to: string", ts_return_type = "Promise<void>")]
+    pub fn copy<'e>(
+        &self,
+        env: &'e Env,
+        from: Unknown<'e>,
+        to: Unknown<'e>,
+    ) -> napi::Result<PromiseRaw<'e, ()>> {
+        let (from, to) = (convert::string("from", &from)?, convert::string("to", &to)?);
+        let sandbox = self.sandbox.clone();
+        env.spawn_future(async move { Ok(sandbox.filesystem().copy(&from, &to).await?) })
+    }
+}
+
+/// The form in which a file is read.
+enum Encoding {
+    Text,
+    Bytes,
+    Stream,
+}
+
+impl Encoding {
+    fn of(options: &Fields<'_>) -> Result<Self> {
+        match options.string("encoding")?.as_deref() {
+            None | Some("utf8" | "utf-8") => Ok(Self::Text),
+            Some("bytes") => Ok(Self::Bytes),
+            Some("stream") => Ok(Self::Stream),
+            Some(other) => {
+                Err(Error::invalid(format!("`encoding` must be 'utf8', 'bytes' or 'stream', got '{other}'")))
+            }
+        }
     }
 }
 
@@ -148,8 +216,12 @@ pub struct FileEntry {
 
 impl FileEntry {
     fn new(directory: &str, entry: Entry) -> Self {
+        Self::at(format!("{}/{}", directory.trim_end_matches('/'), entry.name), entry)
+    }
+
+    fn at(path: String, entry: Entry) -> Self {
         Self {
-            path: format!("{}/{}", directory.trim_end_matches('/'), entry.name),
+            path,
             name: entry.name,
             kind: if entry.directory { "directory" } else { "file" }.to_owned(),
             size: entry.size.map(|size| size as f64),

@@ -23,6 +23,7 @@ mod reader;
 mod run;
 mod sandbox;
 mod signal;
+mod source;
 mod terminal;
 
 use napi_derive::module_init;

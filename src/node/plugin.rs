@@ -420,7 +420,7 @@ impl Control for Running {
 
 #[async_trait]
 impl Files for PluginInstance {
-    async fn read(&self, path: &str) -> Result<Content> {
+    async fn read(&self, path: &str, _: usize) -> Result<Content> {
         let content = self.file("readFile", json!([path])).await?;
         let text = content
             .as_str()
@@ -445,35 +445,50 @@ impl Files for PluginInstance {
 
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
         let entries = self.file("readdir", json!([path])).await?;
-        let mut entries: Vec<_> = entries
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|entry| Entry {
-                name: entry["name"].as_str().unwrap_or_default().to_owned(),
-                directory: entry["type"] == "directory" || entry["isDirectory"] == true,
-                size: whole(&entry["size"]),
-                modified: moment(&entry["modified"]).or_else(|| moment(&entry["lastModified"])),
-                symlink_target: None,
-            })
-            .collect();
+        let mut entries: Vec<_> = entries.as_array().into_iter().flatten().map(entry).collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
 
     async fn stat(&self, path: &str) -> Result<Option<Entry>> {
-        let exists = self.file("exists", json!([path])).await? == true;
-        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(exists.then_some(Entry {
-            name,
-            directory: false,
-            size: None,
-            modified: None,
-            symlink_target: None,
-        }))
+        if !self.exists(path).await? {
+            return Ok(None);
+        }
+        // What is known of it is what its directory says.
+        let (directory, name) = match path.trim_end_matches('/').rsplit_once('/') {
+            Some(("", name)) => ("/", name),
+            Some((directory, name)) => (directory, name),
+            None => return Ok(Some(Entry { name: "/".to_owned(), directory: true, ..Entry::default() })),
+        };
+        let found = self.list(directory).await?.into_iter().find(|entry| entry.name == name);
+        found.map(Some).ok_or_else(|| {
+            Error::unsupported(format!("`stat` of {path}: this plug-in provider does not list what is there"))
+        })
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool> {
+        Ok(self.file("exists", json!([path])).await? == true)
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.file("rename", json!([from, to])).await.map(drop)
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        self.file("copy", json!([from, to])).await.map(drop)
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
         self.file("remove", json!([path])).await.map(drop)
+    }
+}
+
+fn entry(entry: &Value) -> Entry {
+    Entry {
+        name: entry["name"].as_str().unwrap_or_default().to_owned(),
+        directory: entry["type"] == "directory" || entry["isDirectory"] == true,
+        size: whole(&entry["size"]),
+        modified: moment(&entry["modified"]).or_else(|| moment(&entry["lastModified"])),
+        symlink_target: None,
     }
 }

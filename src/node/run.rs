@@ -4,28 +4,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use napi::Status;
-use napi::bindgen_prelude::{FnArgs, Promise, Unknown};
+use napi::bindgen_prelude::{FnArgs, Unknown};
 use napi::threadsafe_function::ThreadsafeFunction;
 use napi_derive::napi;
 use serde::Serialize;
 
 use super::convert::{self, Fields, Returned};
 use super::error::{Details, thrown, with_details};
-use super::signal;
+use super::{signal, source};
 use crate::command::{self as core, Listener, RunOptions};
 use crate::error::{Error, Result};
 use crate::process::Process;
-use crate::provider::{ByteStream, Command};
+use crate::provider::Command;
 use crate::sandbox::Sandbox;
 
 /// A callback that takes text. It is called on JavaScript's thread and awaited: the next piece is read when
 /// it has returned (if a promise, when that is settled), a promise settles after the last one has, and what
 /// it throws comes back. It does not keep the process alive; the promise of its call does.
 type TextCallback = ThreadsafeFunction<String, Returned, FnArgs<(String,)>, Status, false, true>;
-
-/// A function that gives the next piece of input, `null` at its end.
-type Pull =
-    ThreadsafeFunction<(), Promise<Option<napi::bindgen_prelude::Uint8Array>>, (), Status, false, true>;
 
 const OPTIONS: [&str; 11] = [
     "cwd",
@@ -65,7 +61,7 @@ impl Run {
     }
 
     fn read(fields: &Fields<'_>) -> Result<Self> {
-        let stdin = input(fields)?;
+        let stdin = fields.get("stdin")?.map(|value| source::content("stdin", &value)).transpose()?;
         let listener = JsListener {
             stdout: text_callback(fields, "onStdout")?,
             stderr: text_callback(fields, "onStderr")?,
@@ -83,7 +79,7 @@ impl Run {
                 timeout: fields.millis("timeout")?.filter(|timeout| !timeout.is_zero()),
                 cancel: fields.cancellation()?,
                 max_output: fields.whole("maxOutput", usize::MAX as u64)?.map(|bytes| bytes as usize),
-                stdin,
+                stdin: stdin.map(|content| content.bytes),
                 listener: listens.then(|| Box::new(listener) as Box<dyn Listener>),
             },
             throw_on_error: fields.boolean("throwOnError")?,
@@ -102,20 +98,6 @@ fn text_callback(fields: &Fields<'_>, key: &str) -> Result<Option<TextCallback>>
         .build_callback(|context| Ok(FnArgs::from((context.value,))))
         .map_err(thrown)?;
     Ok(Some(callback))
-}
-
-/// `stdin`: the door has made a function of a stream; texts and bytes are as they are.
-fn input(fields: &Fields<'_>) -> Result<Option<ByteStream>> {
-    let Some(value) = fields.get("stdin")? else { return Ok(None) };
-    if let Some(pull) = convert::pull(&value)? {
-        let stream = futures_util::stream::try_unfold(pull, |pull: Pull| async move {
-            let piece = pull.call_async_catch(()).await.map_err(thrown)?.await.map_err(thrown)?;
-            Ok(piece.map(|piece| (bytes::Bytes::copy_from_slice(&piece), pull)))
-        });
-        return Ok(Some(Box::pin(stream)));
-    }
-    let bytes = convert::bytes("stdin", &value)?;
-    Ok(Some(Box::pin(futures_util::stream::iter([Ok(bytes)]))))
 }
 
 struct JsListener {

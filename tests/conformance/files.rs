@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = cases![
     listing_is_sorted_and_has_direct_children_only,
     listing_takes_any_legal_name,
     listing_many_entries_is_complete,
-    stat_follows_links,
+    stat_follows_links_and_names_what_it_found,
     exists_is_never_an_error,
     remove_takes_files_links_and_trees,
     remove_never_follows_links,
@@ -51,20 +51,20 @@ pub(super) const CASES: &[Case] = cases![
 /// What must not wait for anything.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-async fn write(sandbox: &Sandbox, path: &str, content: &'static str) {
+pub(super) async fn write(sandbox: &Sandbox, path: &str, content: &'static str) {
     sandbox.filesystem().write(path, Bytes::from_static(content.as_bytes())).await.unwrap();
 }
 
-async fn text(sandbox: &Sandbox, path: &str) -> String {
+pub(super) async fn text(sandbox: &Sandbox, path: &str) -> String {
     sandbox.filesystem().read_text(path).await.unwrap()
 }
 
-fn names(entries: &[Entry]) -> Vec<&str> {
+pub(super) fn names(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(|entry| entry.name.as_str()).collect()
 }
 
 /// Bytes without a pattern that a fault could hide in.
-fn noise(length: usize) -> Bytes {
+pub(super) fn noise(length: usize) -> Bytes {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let next = |_| {
         state ^= state << 13;
@@ -354,6 +354,12 @@ async fn an_impossible_path_is_refused(at: At) {
             files.make_dir(path).await.unwrap_err(),
             files.list(path).await.unwrap_err(),
             files.remove(path).await.unwrap_err(),
+            files.stat(path).await.unwrap_err(),
+            files.open(path).await.err().unwrap(),
+            files.rename(path, "/tmp/other").await.unwrap_err(),
+            files.rename("/etc/passwd", path).await.unwrap_err(),
+            files.copy(path, "/tmp/other").await.unwrap_err(),
+            files.copy("/etc/passwd", path).await.unwrap_err(),
         ];
         for error in errors {
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{path:?}: {error}");
@@ -456,15 +462,43 @@ async fn listing_many_entries_is_complete(at: At) {
     assert!(names(&entries) == (1..=20_000).map(|n| format!("{n:05}")).collect::<Vec<_>>());
 }
 
-async fn stat_follows_links(at: At) {
+async fn stat_follows_links_and_names_what_it_found(at: At) {
     let sandbox = at.sandbox().await;
-    let files = sandbox.instance().files();
-    sh(&sandbox, "cd /tmp; printf 123 > file; ln -s file link; ln -s /usr dir; ln -s nowhere dangling").await;
-    let link = files.stat("/tmp/link").await.unwrap().unwrap();
-    assert_eq!((link.directory, link.size), (false, Some(3)));
-    assert!(files.stat("/tmp/dir").await.unwrap().unwrap().directory);
-    assert_eq!(files.stat("/tmp/dangling").await.unwrap(), None);
-    assert_eq!(files.stat("/tmp/file/x").await.unwrap(), None);
+    let files = sandbox.filesystem();
+    sh(&sandbox, "cd /tmp; printf 123 > file; touch -d @1000000000.25 file; ln -s file link; ln -s /usr dir; ln -s nowhere dangling; mkfifo fifo").await;
+    let modified = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_250);
+    let file = Entry {
+        name: "file".to_owned(),
+        directory: false,
+        size: Some(3),
+        modified: Some(modified),
+        symlink_target: None,
+    };
+    assert_eq!(files.stat("/tmp/file").await.unwrap(), file);
+    let link = Entry { name: "link".to_owned(), symlink_target: Some("file".to_owned()), ..file };
+    assert_eq!(files.stat("/tmp//./link").await.unwrap(), link);
+    for (path, name, target) in [
+        ("/", "/", None),
+        ("///", "/", None),
+        ("/tmp/", "tmp", None),
+        ("/tmp/dir", "dir", Some("/usr")),
+        ("/tmp/dir/", "dir", Some("/usr")),
+        ("/tmp/dir/bin", "bin", None),
+    ] {
+        let found = files.stat(path).await.unwrap();
+        assert!(found.directory, "{path}");
+        let found = (found.name.as_str(), found.size, found.symlink_target.as_deref());
+        assert_eq!(found, (name, Some(0), target), "{path}");
+    }
+    for path in ["/tmp/fifo", "/dev/null", "/proc/self/status"] {
+        assert!(!files.stat(path).await.unwrap().directory, "{path}");
+    }
+    for path in ["/tmp/dangling", "/nowhere", "/tmp/file/x", "/tmp/file/", "/tmp/nowhere/x"] {
+        let error = files.stat(path).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{path}: {error}");
+        assert_eq!(error.message(), format!("File not found: {path}"));
+        assert_eq!(sandbox.instance().files().stat(path).await.unwrap(), None, "{path}");
+    }
 }
 
 async fn exists_is_never_an_error(at: At) {

@@ -399,7 +399,10 @@ async fn calls(sandbox: &Sandbox) -> Vec<(&'static str, Option<Error>)> {
         ("mkdir", files.make_dir("/tmp/d").await.err()),
         ("list", files.list("/tmp").await.err()),
         ("remove", files.remove("/tmp/x").await.err()),
-        ("stat", sandbox.instance().files().stat("/tmp").await.err()),
+        ("stat", files.stat("/tmp").await.err()),
+        ("open", files.open("/etc/passwd").await.err()),
+        ("rename", files.rename("/tmp/x", "/tmp/y").await.err()),
+        ("copy", files.copy("/etc", "/tmp/y").await.err()),
         ("extend", sandbox.extend_timeout(Duration::from_secs(1)).await.err()),
     ]
 }

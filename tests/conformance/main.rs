@@ -6,10 +6,13 @@
 
 mod code;
 mod commands;
+mod copies;
+mod file_streams;
 mod files;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lifecycle;
+mod moves;
 mod processes;
 mod streams;
 
@@ -19,6 +22,16 @@ fn main() -> std::process::ExitCode {
     harness::run(
         None,
         Config::default(),
-        &[lifecycle::CASES, commands::CASES, streams::CASES, processes::CASES, files::CASES, code::CASES],
+        &[
+            lifecycle::CASES,
+            commands::CASES,
+            streams::CASES,
+            processes::CASES,
+            files::CASES,
+            file_streams::CASES,
+            moves::CASES,
+            copies::CASES,
+            code::CASES,
+        ],
     )
 }

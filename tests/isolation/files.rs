@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use computesdk::error::ErrorKind;
 use computesdk::sandbox::Sandbox;
 
-use crate::harness::{At, Case, cases, sh, shell};
+use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
 use crate::{CANARY, Planted, all_output, python};
 
 pub(super) const CASES: &[Case] = cases![
@@ -16,6 +17,8 @@ pub(super) const CASES: &[Case] = cases![
     links_lead_to_the_sandboxes_own_files,
     links_of_proc_lead_nowhere_else,
     a_path_that_changes_under_the_api_stays_inside,
+    a_tree_that_changes_under_a_copy_stays_inside,
+    copies_and_renames_follow_no_link_of_proc,
     the_hosts_programs_cannot_be_changed,
     removing_everything_removes_nothing_of_the_host,
     there_are_no_devices_of_the_host,
@@ -143,6 +146,95 @@ async fn a_path_that_changes_under_the_api_stays_inside(at: At) {
         let _ = files.remove("/tmp/race/way/new").await;
     }
     racing.control.kill().await.unwrap();
+    planted.assert_untouched();
+}
+
+/// Everything that the files hold which were copied.
+const ALL_CONTENT: &str = "find /tmp/copies /usr/local/share/copies -type f -exec cat {} + 2>/dev/null";
+
+async fn a_tree_that_changes_under_a_copy_stays_inside(at: At) {
+    let (planted, sandbox) = (Planted::new(), at.sandbox().await);
+    let folder = planted.path();
+    let files = sandbox.filesystem();
+    sh(&sandbox, "mkdir -p /tmp/copies /home/user/kept/below; echo kept | tee /home/user/kept/file > /home/user/kept/below/file").await;
+    // Directories on the way become links and come back, move out of the tree, and into the copy.
+    let racer = format!(
+        "import os, glob, itertools, random, time
+os.makedirs('/tmp/tree')
+os.chdir('/tmp/tree')
+def attempt(work, *paths):
+  try: work(*paths)
+  except OSError: pass
+links = ['/home/user/kept', '../../../../..{folder}', '/proc/1/root{folder}', '/proc/self/root', '/']
+places = (f'/tmp/away{{number}}' for number in itertools.count())
+def swap(path):
+  away = next(places)
+  attempt(os.rename, path, away); attempt(os.symlink, random.choice(links), path); time.sleep(0.0002)
+  attempt(os.unlink, path); attempt(os.rename, away, path)
+while True:
+  for directory in ('d0', 'd1', 'd2', 'd3', 'd4', 'd5'):
+    for name in ('below', *range(30)):
+      if not os.path.exists(f'{{directory}}/{{name}}/file'):
+        attempt(os.makedirs, f'{{directory}}/{{name}}')
+        attempt(lambda: open(f'{{directory}}/{{name}}/file', 'w').write('inside'))
+    for _ in range(10):
+      swap(random.choice(('d0', 'd1', 'd2', 'd3', 'd4', 'd5')) + random.choice(('', '/below')))
+  for copy in glob.glob('/tmp/copies/.computesdk-*/d*'):
+    attempt(os.rename, 'd0', copy + '/moved'); attempt(os.rename, copy + '/moved', 'd0')
+    swap(copy)
+"
+    );
+    files.write("/tmp/racer", Bytes::from(racer)).await.unwrap();
+    let racing = sandbox.instance().spawn(&shell("exec python3 /tmp/racer")).await.unwrap();
+    eventually("there is a tree", Duration::from_secs(10), async || files.exists("/tmp/tree/d5/29").await)
+        .await;
+    let (mut whole, mut broken) = (0, 0);
+    for number in 0..80 {
+        let to = format!("/tmp/copies/{number}");
+        match soon("an end", Duration::from_secs(10), files.copy("/tmp/tree", &to)).await {
+            Ok(()) => whole += 1,
+            Err(error) => {
+                // Whatever it was, it was in the tree.
+                assert!(!error.message().contains("/dev/"), "{error}");
+                broken += 1;
+            }
+        }
+        if number % 4 == 0 {
+            let _ = files.rename(&to, &format!("/usr/local/share/copies/{number}")).await;
+        }
+    }
+    racing.control.kill().await.unwrap();
+    let found = sh(&sandbox, ALL_CONTENT).await.stdout;
+    assert!(found.contains("inside"));
+    assert!(!found.contains(CANARY) && !found.contains("kept"), "{whole} whole copies: {found}");
+    assert!(whole > 0 && broken > 0, "{whole} whole copies, {broken} broken ones");
+    let kept = sh(&sandbox, "cd /home/user/kept; cat file below/file; ls -A . below").await.stdout;
+    assert_eq!(kept, "kept\nkept\n.:\nbelow\nfile\n\nbelow:\nfile\n");
+    planted.assert_untouched();
+}
+
+async fn copies_and_renames_follow_no_link_of_proc(at: At) {
+    let (planted, sandbox) = (Planted::new(), at.sandbox().await);
+    let files = sandbox.filesystem();
+    let holder = sandbox.instance().spawn(&shell("exec sleep 1000")).await.unwrap();
+    let pid = holder.control.pid();
+    sh(&sandbox, "mkdir /tmp/copies; echo mine > /tmp/mine").await;
+    for start in ["/proc/self".to_owned(), "/proc/1".to_owned(), format!("/proc/{pid}")] {
+        for way in ["/root", "/cwd", "/fd/0", "/fd/5", "/task/1/root"] {
+            let path = format!("{start}{way}{}", planted.file());
+            for from in [format!("{start}{way}"), path.clone()] {
+                let _ = files.copy(&from, "/tmp/copies/copy").await;
+                let _ = files.rename(&from, "/tmp/copies/moved").await;
+            }
+            let _ = files.copy("/tmp/mine", &path).await;
+            let _ = files.rename("/tmp/mine", &path).await;
+            let _ = files.stat(&path).await;
+        }
+    }
+    // Of a process' directory links may be copied, but as links.
+    let _ = files.copy(&format!("/proc/{pid}/fd"), "/tmp/copies/fd").await;
+    assert_eq!(sh(&sandbox, ALL_CONTENT).await.stdout, "");
+    assert_eq!(sandbox.filesystem().read_text("/tmp/mine").await.unwrap(), "mine\n");
     planted.assert_untouched();
 }
 

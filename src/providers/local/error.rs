@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use computesdk_agent::protocol::{Failure, Trouble};
+use computesdk_agent::protocol::{Blob, Failure, Halt, Trouble};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
@@ -18,7 +18,7 @@ pub(super) enum About {
 pub(super) fn of_file(about: About, path: &str, trouble: &Trouble, errno: i32) -> Error {
     if *trouble == Trouble::NotRegular {
         return Error::invalid(format!("not a regular file: {path}")).with_hint(
-            "only regular files are read and written; use a command for pipes, sockets and devices",
+            "only regular files are read, written and copied; use a command for pipes, sockets and devices",
         );
     }
     let errno = Errno::from_raw_os_error(errno);
@@ -47,6 +47,25 @@ pub(super) fn of_file(about: About, path: &str, trouble: &Trouble, errno: i32) -
             "commands and files belong to the user `user`; what comes from the host below /usr cannot be changed",
         ),
         _ => error,
+    }
+}
+
+/// The error of a rename or a copy that the sandbox refused, or that failed on the way.
+pub(super) fn of_copy(from: &str, to: &str, halt: Halt, errno: i32) -> Error {
+    let Halt { trouble, below: Blob(below) } = halt;
+    // Names from in there: nothing that a terminal or a log would act upon.
+    let below = String::from_utf8_lossy(&below).replace(char::is_control, "\u{FFFD}");
+    match (trouble, Errno::from_raw_os_error(errno)) {
+        (Trouble::Destination, Errno::EXIST) if below.is_empty() => {
+            Error::new(ErrorKind::AlreadyExists, format!("something is in the way: {to}")).with_hint(
+                "a file takes the place of a file, but of no directory; a directory takes no place",
+            )
+        }
+        (Trouble::Path, Errno::INVAL) => {
+            Error::invalid(format!("a directory cannot be put into itself: {from} into {to}"))
+        }
+        (Trouble::Destination, _) => of_file(About::File, &format!("{to}{below}"), &Trouble::Path, errno),
+        (trouble, _) => of_file(About::File, &format!("{from}{below}"), &trouble, errno),
     }
 }
 

@@ -4,7 +4,8 @@
 //! * `plan` – the configuration and a request, resolved to plain data for the agent; `interpreter` finds
 //!   Python and Node on this machine.
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
-//! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link.
+//! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
+//!   `jobs` – what files hold, and what takes time.
 //! * `error` – what the kernel said, in words that tell the cause and the cure.
 //!
 //! On other systems than Linux the provider exists and says why it cannot work.
@@ -13,6 +14,8 @@ pub mod config;
 
 #[cfg(target_os = "linux")]
 mod broker;
+#[cfg(target_os = "linux")]
+mod contents;
 #[cfg(target_os = "linux")]
 mod descriptor;
 #[cfg(target_os = "linux")]
@@ -23,6 +26,8 @@ mod files;
 mod instance;
 #[cfg(target_os = "linux")]
 mod interpreter;
+#[cfg(target_os = "linux")]
+mod jobs;
 #[cfg(target_os = "linux")]
 mod link;
 #[cfg(target_os = "linux")]
