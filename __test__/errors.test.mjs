@@ -208,7 +208,7 @@ describe('an error of a call', () => {
   })
 
   test('tells where it happened also where nothing had begun', async () => {
-    const { AbortError, InvalidArgumentError, NotFoundError, UnsupportedError, local } = computesdk
+    const { AbortError, InvalidArgumentError, NotFoundError, local } = computesdk
     const where = { provider: 'local', sandboxId: box.sandboxId }
     for (const [call, type, operation] of [
       [() => box.runCommand('true', { unknown: 1 }), InvalidArgumentError, 'runCommand'],
