@@ -9,7 +9,11 @@ const { provider } = require('./provider.js')
 const { TerminalManager } = require('./terminal.js')
 
 const { notYet } = Sandbox.prototype
-methods(Sandbox.prototype, ['getInfo', 'extendTimeout', 'getUrl', 'destroy', 'kill'], asynchronous)
+methods(
+  Sandbox.prototype,
+  ['getInfo', 'extendTimeout', 'getUrl', 'waitForPort', 'destroy', 'kill'],
+  asynchronous,
+)
 methods(Filesystem.prototype, ['readFile', 'writeFile', 'mkdir', 'readdir', 'exists', 'remove'], asynchronous)
 const { get: filesystemOf } = Object.getOwnPropertyDescriptor(Sandbox.prototype, 'filesystem')
 once(Sandbox.prototype, 'filesystem', function () {
@@ -41,15 +45,7 @@ if (Symbol.asyncDispose) {
     return this.destroy()
   })
 }
-for (const name of [
-  'spawn',
-  'getProcess',
-  'processes',
-  'waitForPort',
-  'getMetrics',
-  'snapshot',
-  'networkLog',
-]) {
+for (const name of ['spawn', 'getProcess', 'processes', 'getMetrics', 'snapshot', 'networkLog']) {
   hidden(Sandbox.prototype, name, later(notYet, name))
 }
 for (const name of ['stat', 'rename', 'copy']) {

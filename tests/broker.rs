@@ -7,6 +7,8 @@
 #![expect(clippy::print_stdout, reason = "how a host that is a child tells its parent")]
 
 mod harness;
+#[path = "broker/ports.rs"]
+mod ports;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == AS_HOST) {
         be_host();
     }
-    harness::run(Some(1), &[CASES])
+    harness::run(Some(1), &[CASES, ports::CASES])
 }
 
 /// Makes sandboxes with something in them, says so, and waits for its end.

@@ -59,6 +59,7 @@ import {
   TimeoutError,
   UnavailableError,
   UnsupportedError,
+  type WaitForPortOptions,
 } from 'computesdk'
 
 type Same<A, B> =
@@ -212,6 +213,9 @@ export async function life() {
   await disposed.extendTimeout(1000)
   same<Promise<string>, ReturnType<typeof disposed.getUrl>>()
   await disposed.getUrl({ port: 3000, protocol: 'wss' })
+  const patience: WaitForPortOptions = { timeout: number, signal }
+  same<Promise<void>, ReturnType<typeof disposed.waitForPort>>()
+  await disposed.waitForPort(3000, patience)
   const provider = disposed.getProvider()
   same<typeof provider, Provider>()
   same<ReturnType<typeof provider.getSupportedRuntimes>, Language[]>()
@@ -440,7 +444,6 @@ export async function later() {
   const result: CommandResult = await child
   const process: Process | null = await sandbox.getProcess(child.pid)
   for await (const piece of child) piece.trim()
-  await sandbox.waitForPort(3000, { timeout: number })
   const terminals: SandboxTerminal = sandbox.terminal
   const options: TerminalCreateOptions = { cols: 80, onData: undefined, onExit: (exitCode) => exitCode + 1 }
   const terminal: Terminal = await terminals.create(options)

@@ -14,7 +14,7 @@
 //! * [`sandbox`] – the steps from a fresh clone to an isolated process 1, in order.
 //! * [`mounts`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
-//! * [`spawn`], [`files`], [`jobs`] – what it is asked for.
+//! * [`spawn`], [`files`], [`jobs`], [`ports`] – what it is asked for.
 //!
 //! The messages are in `protocol`, in the library half of this crate.
 
@@ -29,6 +29,7 @@ mod identity;
 mod jobs;
 mod mounts;
 mod pid1;
+mod ports;
 mod privileges;
 mod sandbox;
 mod seccomp;

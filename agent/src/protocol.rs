@@ -275,6 +275,10 @@ wire! {
         List = 10 { id: u32, path: String, },
         /// Removes a file (`Done`) or a tree (`Started`, then `Exited`).
         Remove = 11 { id: u32, path: String, },
+        /// Makes a TCP socket, connected to nothing. Answered by `Socket`.
+        Socket = 12 { id: u32, v6: bool, },
+        /// Looks whether something listens on a port. Answered by `Listening`.
+        Listens = 13 { id: u32, port: u16, },
     }
 
     /// Agent → core.
@@ -295,6 +299,10 @@ wire! {
         Done = 6 { id: u32, },
         /// It was refused; nothing has changed.
         Failed = 7 { id: u32, trouble: Trouble, errno: i32, },
+        /// A socket; its descriptor comes with the message.
+        Socket = 12 { id: u32, },
+        /// Whether something listens.
+        Listening = 13 { id: u32, listens: bool, },
     }
 
     /// What a failed request failed at, where `errno` alone does not tell.

@@ -10,12 +10,21 @@ mod files;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lifecycle;
+mod ports;
 mod processes;
 mod streams;
 
 fn main() -> std::process::ExitCode {
     harness::run(
         None,
-        &[lifecycle::CASES, commands::CASES, streams::CASES, processes::CASES, files::CASES, code::CASES],
+        &[
+            lifecycle::CASES,
+            commands::CASES,
+            streams::CASES,
+            processes::CASES,
+            files::CASES,
+            code::CASES,
+            ports::CASES,
+        ],
     )
 }

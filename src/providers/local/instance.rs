@@ -14,7 +14,9 @@ use super::broker::{Broker, Ticket};
 use super::error;
 use super::link::{Answer, Ending, Link, Lost};
 use super::plan::{self, HOME, Settings};
+use super::ports::Ports;
 use super::process::{LocalControl, LocalOutput, Pipe, not_run};
+use super::url;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
     Command, Enforcement, Files, Info, Instance, Limits, Metrics, Process, Program, Status, not_yet,
@@ -85,6 +87,7 @@ pub(super) struct LocalInstance {
     created_at: SystemTime,
     ticket: Ticket,
     link: Arc<Link>,
+    ports: Ports,
     life: Mutex<Life>,
     deadline: watch::Sender<Option<Instant>>,
     myself: Weak<Self>,
@@ -126,6 +129,10 @@ impl LocalInstance {
             )
             .with_hint("run as root, or leave `cpus` out"));
         }
+        let ports = Ports::new(Arc::clone(&link));
+        for port in &settings.ports {
+            ports.way_to(*port)?;
+        }
         let timeout = settings.timeout;
         let now = SystemTime::now();
         let expires_at = expiry(now, timeout);
@@ -138,6 +145,7 @@ impl LocalInstance {
             created_at: now,
             ticket,
             link,
+            ports,
             life: Mutex::new(Life { timeout, expires_at, ended: None }),
             deadline,
             myself: Weak::clone(myself),
@@ -363,8 +371,18 @@ impl Instance for LocalInstance {
         self
     }
 
-    async fn url(&self, _: u16, _: Option<&str>) -> Result<String> {
-        Err(not_yet("`getUrl` on the local provider"))
+    async fn url(&self, port: u16, protocol: Option<&str>) -> Result<String> {
+        let scheme = url::scheme(protocol)?;
+        let here = self.ports.way_to(port)?.ok_or_else(|| self.gone())?;
+        Ok(format!("{scheme}://{}:{here}", self.settings.host))
+    }
+
+    async fn listens(&self, port: u16) -> Result<bool> {
+        match self.ask(|id| Request::Listens { id, port }).await?.1.reply {
+            Reply::Listening { listens, .. } => Ok(listens),
+            Reply::Failed { errno, .. } => Err(error::of_looking(errno)),
+            _ => Err(error::nonsense()),
+        }
     }
 
     async fn extend_timeout(&self, by: Duration) -> Result<()> {
@@ -390,6 +408,7 @@ impl Instance for LocalInstance {
         self.end(Status::Stopped, "it was destroyed".to_owned());
         self.ticket.end();
         self.link.close();
+        self.ports.closed().await;
         self.ticket.gone().await
     }
 }

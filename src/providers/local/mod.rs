@@ -5,6 +5,7 @@
 //!   Python and Node on this machine.
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
 //! * `instance`, `process`, `files` – the contract, spoken over that link.
+//! * `ports`, `tcp`, `url` – connections from this machine to what listens inside.
 //! * `error` – what the kernel said, in words that tell the cause and the cure.
 //!
 //! On other systems than Linux the provider exists and says why it cannot work.
@@ -28,7 +29,13 @@ mod link;
 #[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
+mod ports;
+#[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod tcp;
+#[cfg(target_os = "linux")]
+mod url;
 
 pub use config::Config;
 
