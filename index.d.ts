@@ -112,6 +112,14 @@ export interface RunCodeOptions extends RunCommandOptions {
   runtime?: Runtime | undefined
 }
 
+/** Options of `sandbox.waitForPort`. */
+export interface WaitForPortOptions {
+  /** How long to wait, in ms. Default: 30000. `0`: the life of the sandbox. */
+  timeout?: number | undefined
+  /** Gives up: the call rejects with `AbortError`. */
+  signal?: AbortSignal | undefined
+}
+
 /** Limits of a sandbox. */
 export interface ResourceLimits {
   /** Bytes of memory. Local default: 2147483648 (2 GiB). */
@@ -164,19 +172,11 @@ export interface CreateSandboxOptions {
   templateId?: string | undefined
   /** Data of yours; `getInfo().metadata` gives it back. JSON values only. */
   metadata?: JsonObject | undefined
-  /**
-   * The host name in its URLs.
-   *
-   * On the local provider not part of this version: rejects with `UnsupportedError`.
-   */
+  /** The host name, or IP address, in its URLs. Local default: `127.0.0.1`, where they lead in any case. */
   domain?: string | undefined
   /** Environment variables of everything that runs in it. `undefined`: not set. */
   envs?: Readonly<Record<string, string | undefined>> | undefined
-  /**
-   * Ports to be reached from outside.
-   *
-   * On the local provider not part of this version: rejects with `UnsupportedError`.
-   */
+  /** Ports to be reached from outside from the beginning. On the local provider `getUrl` reaches any other too. */
   ports?: readonly number[] | undefined
   /** Gives up: the call rejects with `AbortError`, and nothing is left behind. */
   signal?: AbortSignal | undefined
@@ -329,12 +329,6 @@ export interface Sandbox {
   getProcess(pid: number): Promise<Process | null>
   /** Lists what `spawn` and `background` have started and still runs. */
   processes(): Promise<Process[]>
-  /**
-   * Waits until something listens on a port; `timeout` in ms.
-   *
-   * Not part of this version: rejects with `UnsupportedError`.
-   */
-  waitForPort(port: number, options?: { timeout?: number | undefined }): Promise<void>
   /** Not part of this version: rejects with `UnsupportedError`. */
   getMetrics(): Promise<never>
   /** Not part of this version: rejects with `UnsupportedError`. */
@@ -1252,11 +1246,29 @@ export declare class Sandbox {
    */
   extendTimeout(ms: number): Promise<void>
   /**
-   * A URL at which a port of it is reached from outside.
+   * A URL at which a port of it is reached from outside, at once, whether or not something listens there yet. Where
+   * nothing does, a connection fails. Each time the same; it ends with the sandbox.
    *
-   * On the local provider not part of this version: rejects with `UnsupportedError`.
+   * On the local provider it is `http://127.0.0.1:<port>`, for whatever can reach that address: programs on this
+   * machine. `'https'` and `'wss'` raise `UnsupportedError` there.
+   *
+   * @example
+   * ```ts
+   * const url = await sandbox.getUrl({ port: 3000 })
+   * const response = await fetch(`${url}/health`)
+   * ```
    */
   getUrl(options: { port: number; protocol?: 'http' | 'https' | 'ws' | 'wss' | undefined }): Promise<string>
+  /**
+   * Waits until something in it listens on a port, without connecting to it. Raises `TimeoutError` if that takes too
+   * long.
+   *
+   * @example
+   * ```ts
+   * await sandbox.waitForPort(3000, { timeout: 10_000 })
+   * ```
+   */
+  waitForPort(port: number, options?: WaitForPortOptions): Promise<void>
   /** Ends it and all that runs in it. Twice is fine. */
   destroy(): Promise<void>
   /** The same as `destroy`. */

@@ -167,14 +167,11 @@ describe('create', () => {
       }
       assert.throws(() => local({ timeout: value }), InvalidArgumentError)
     }
-    await failure(sandbox({ ports: [70_000] }), InvalidArgumentError, { message: /ports/ })
   })
 
   test('refuses by name what a later version does', async () => {
     for (const [options, name] of [
       [{ templateId: 'x' }, /templateId/],
-      [{ domain: 'example.org' }, /domain/],
-      [{ ports: [80] }, /ports/],
       [{ network: 'full' }, /network/],
       [{ network: { allow: ['example.org'] } }, /network/],
       [{ mounts: [] }, /mounts/],

@@ -1,5 +1,5 @@
 // The examples of the documents, as they are written there, with what they say that is printed. What needs a
-// later version (background, URLs, terminals) or packages that are not here (pandas) is left out.
+// later version (background, terminals) or packages that are not here (pandas) is left out.
 
 import assert from 'node:assert/strict'
 import { before, describe } from 'node:test'
@@ -92,6 +92,49 @@ describe('document 3, getInfo', () => {
       console.log(' Metadata:', info.metadata)
     }
   }, ['Hello', 'Running on local', 'Created: 20', 'Timeout: 300000ms', ' Metadata: {"purpose":"test"}'])
+})
+
+describe('document 3, getUrl', () => {
+  before(async () => {
+    sandbox = await create()
+  })
+
+  example('accessing a URL before the service is ready', async () => {
+    const url = await sandbox.getUrl({ port: 3000 })
+    try {
+      const response = await fetch(url)
+      console.log('Server is ready:', response.status)
+    } catch {
+      console.error('Service not running on port 3000 yet')
+      // Wait and retry, or start the service first
+    }
+  }, ['Service not running on port 3000 yet'])
+
+  example('starting a server and getting its URL', async () => {
+    await sandbox.filesystem.writeFile('/home/user/package.json', '{"scripts":{"start":"node server.js"}}')
+    await sandbox.filesystem.writeFile(
+      '/home/user/server.js',
+      "require('node:http').createServer((_, response) => response.end('Hello')).listen(3000)",
+    )
+    // The document says `background: true`, which this version refuses.
+    sandbox.runCommand('npm start').catch(() => {})
+    await sandbox.waitForPort(3000)
+    const url = await sandbox.getUrl({ port: 3000 })
+    console.log(`Server running at: ${url}`.replace(/\d+$/, '<port>'))
+    const response = await fetch(url)
+    console.log(await response.text())
+  }, ['Server running at: http://127.0.0.1:<port>', 'Hello'])
+
+  example('protocol and several services', async () => {
+    const url = await sandbox.getUrl({
+      port: 5000,
+      protocol: 'http',
+    })
+    console.log(new URL(url).protocol)
+    const apiUrl = await sandbox.getUrl({ port: 3000 })
+    const wsUrl = await sandbox.getUrl({ port: 8080 })
+    console.log(new Set([url, apiUrl, wsUrl]).size)
+  }, ['http:', '3'])
 })
 
 describe('document 3, filesystem', () => {

@@ -228,6 +228,7 @@ describe('what a provider of one’s own cannot do', () => {
       [() => compute.sandbox.create({ provider: mine, network: 'none' }), /network/],
       [() => compute.sandbox.create({ provider: mine, resources: { memory: 1 << 30 } }), /resources/],
       [() => box.spawn('true'), /spawn/],
+      [() => box.waitForPort(80), /waitForPort/],
     ]) {
       await failure(call(), UnsupportedError, { message: name, provider: 'mine' })
     }

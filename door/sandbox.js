@@ -12,7 +12,11 @@ const { TerminalManager } = require('./terminal.js')
 const { notYet, spawn, whenEnded } = Sandbox.prototype
 const find = asynchronous(Sandbox.prototype.getProcess, 'getProcess')
 const list = asynchronous(Sandbox.prototype.processes, 'processes')
-methods(Sandbox.prototype, ['getInfo', 'extendTimeout', 'getUrl', 'destroy', 'kill'], asynchronous)
+methods(
+  Sandbox.prototype,
+  ['getInfo', 'extendTimeout', 'getUrl', 'waitForPort', 'destroy', 'kill'],
+  asynchronous,
+)
 const { get: filesystemOf } = Object.getOwnPropertyDescriptor(Sandbox.prototype, 'filesystem')
 once(Sandbox.prototype, 'filesystem', function () {
   const filesystem = filesystemOf.call(this)
@@ -81,7 +85,7 @@ if (Symbol.asyncDispose) {
     return this.destroy()
   })
 }
-for (const name of ['waitForPort', 'getMetrics', 'snapshot', 'networkLog']) {
+for (const name of ['getMetrics', 'snapshot', 'networkLog']) {
   hidden(Sandbox.prototype, name, later(notYet, name))
 }
 

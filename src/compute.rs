@@ -7,7 +7,7 @@ use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{CreateRequest, Provider};
 use crate::providers;
-use crate::sandbox::{Sandbox, check_env};
+use crate::sandbox::{Sandbox, check_env, check_port};
 
 /// What an instance of [`Compute`] works with.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +57,7 @@ impl Compute {
 
     /// Makes a sandbox at the next provider, or at another if that one cannot and fall-back is on.
     pub async fn create(&self, request: &CreateRequest) -> Result<Sandbox> {
-        check_env(&request.envs)?;
+        check(request)?;
         let settings = self.settings();
         let (candidates, fallback) = match settings.providers.as_slice() {
             [] => (providers::of_this_machine()?, true),
@@ -163,7 +163,7 @@ pub async fn create_at(
     request: &CreateRequest,
     strict: bool,
 ) -> Result<Sandbox> {
-    check_env(&request.envs)?;
+    check(request)?;
     let begun = std::time::Instant::now();
     let instance = provider
         .create(request)
@@ -191,6 +191,12 @@ pub async fn list_at(provider: &Arc<dyn Provider>, strict: bool) -> Result<Vec<S
 /// Ends a sandbox at one provider.
 pub async fn destroy_at(provider: &Arc<dyn Provider>, id: &str) -> Result<()> {
     provider.destroy(id).await.map_err(|error| error.within("destroy", Some(provider.name()), Some(id)))
+}
+
+/// Refuses what no provider could make.
+fn check(request: &CreateRequest) -> Result<()> {
+    check_env(&request.envs)?;
+    request.ports.iter().try_for_each(|port| check_port("ports", *port))
 }
 
 fn is_final(error: &Error) -> bool {

@@ -88,7 +88,7 @@ pub struct CreateRequest {
     pub template_id: Option<String>,
     /// Anything in JSON, to be read back equal.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
-    /// A domain, where the provider has them.
+    /// The domain of its URLs.
     pub domain: Option<String>,
     /// Environment of every command.
     pub envs: BTreeMap<String, String>,
@@ -237,8 +237,17 @@ pub trait Instance: Debug + Send + Sync {
     /// Its files.
     fn files(&self) -> &dyn Files;
 
-    /// A URL at which `port` is reached from outside.
+    /// A URL at which `port` is reached from outside; the port is not 0.
+    ///
+    /// * Given at once, and each time the same, whether or not something listens. Where nothing does, a
+    ///   connection is refused or reset, and never left waiting.
+    /// * Leads to the sandbox and nowhere else. After its end, connections are closed and none is made.
+    /// * A `protocol` that it cannot speak is `Unsupported`.
     async fn url(&self, port: u16, protocol: Option<&str>) -> Result<String>;
+
+    /// Whether something listens on `port` where its URL leads. Nothing connects to it: a server that serves
+    /// one client is not used up.
+    async fn listens(&self, port: u16) -> Result<bool>;
 
     /// Lets the sandbox live longer, by this much. One without end stays so.
     async fn extend_timeout(&self, by: Duration) -> Result<()>;

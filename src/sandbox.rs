@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::code::{self, Language};
 use crate::command::{self, Output, RunOptions};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,6 +21,11 @@ const MAX_ARGUMENT: usize = 128 << 10;
 const MAX_ARGUMENTS: usize = 2 << 20;
 /// Source code and shell lines.
 const MAX_SCRIPT: usize = 16 << 20;
+
+/// How long a port is waited for unless the caller says otherwise.
+pub const PORT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it is until the next look at a port: at first, and at most.
+const NEXT_LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// A sandbox: runs commands and code, holds files.
 ///
@@ -215,9 +222,45 @@ impl Sandbox {
         self.operation("getInfo", self.instance.info()).await
     }
 
-    /// A URL at which `port` is reached from outside.
+    /// A URL at which `port` is reached from outside, whether or not something listens there yet.
     pub async fn url(&self, port: u16, protocol: Option<&str>) -> Result<String> {
-        self.operation("getUrl", self.instance.url(port, protocol)).await
+        self.operation("getUrl", async {
+            check_port("port", port)?;
+            self.instance.url(port, protocol).await
+        })
+        .await
+    }
+
+    /// Waits until something in it listens on `port`, without connecting to it. `timeout` is
+    /// [`PORT_TIMEOUT`] unless given; zero is as long as the sandbox lives.
+    pub async fn wait_for_port(
+        &self,
+        port: u16,
+        timeout: Option<Duration>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let timeout = timeout.unwrap_or(PORT_TIMEOUT);
+        self.operation("waitForPort", async {
+            check_port("port", port)?;
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    Err(Error::new(ErrorKind::Aborted, "The operation was aborted"))
+                }
+                listens = self.until_listening(port) => listens,
+                () = tokio::time::sleep(timeout), if !timeout.is_zero() => Err(never_listened(port, timeout)),
+            }
+        })
+        .await
+    }
+
+    async fn until_listening(&self, port: u16) -> Result<()> {
+        let (mut pause, longest) = NEXT_LOOK;
+        while !self.instance.listens(port).await? {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+        Ok(())
     }
 
     /// Lets it live longer, by this much.
@@ -388,6 +431,22 @@ pub(crate) fn check_env(env: &BTreeMap<String, String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses the port that is none.
+pub(crate) fn check_port(name: &str, port: u16) -> Result<()> {
+    if port == 0 {
+        return Err(Error::invalid(format!("`{name}` must be from 1 to {}, got 0", u16::MAX)));
+    }
+    Ok(())
+}
+
+fn never_listened(port: u16, timeout: Duration) -> Error {
+    let message = format!("nothing listens on port {port} after {} ms", timeout.as_millis());
+    Error::new(ErrorKind::Timeout, message).with_hint(
+        "is the server started, and on this port of 127.0.0.1, ::1 or all addresses? \
+         If it has failed, its output tells; if it is slow, give a longer `timeout`",
+    )
 }
 
 fn too_long(what: &str, length: usize, most: usize) -> Error {

@@ -7,6 +7,8 @@
 #![expect(clippy::print_stdout, reason = "how a host that is a child tells its parent")]
 
 mod harness;
+#[path = "broker/ports.rs"]
+mod ports;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
         be_host();
     }
     // Sandboxes made in advance would be counted with those of the cases.
-    harness::run(Some(1), Config { spares: Some(0), ..Config::default() }, &[CASES])
+    harness::run(Some(1), Config { spares: Some(0), ..Config::default() }, &[CASES, ports::CASES])
 }
 
 /// Makes sandboxes with something in them, says so, and waits for its end.

@@ -59,6 +59,7 @@ import {
   TimeoutError,
   UnavailableError,
   UnsupportedError,
+  type WaitForPortOptions,
 } from 'computesdk'
 
 type Same<A, B> =
@@ -229,6 +230,9 @@ export async function life() {
   await disposed.extendTimeout(1000)
   same<Promise<string>, ReturnType<typeof disposed.getUrl>>()
   await disposed.getUrl({ port: 3000, protocol: 'wss' })
+  const patience: WaitForPortOptions = { timeout: number, signal }
+  same<Promise<void>, ReturnType<typeof disposed.waitForPort>>()
+  await disposed.waitForPort(3000, patience)
   const provider = disposed.getProvider()
   same<typeof provider, Provider>()
   same<ReturnType<typeof provider.getSupportedRuntimes>, Language[]>()
@@ -458,7 +462,6 @@ export async function goingOn() {
   const number: number | undefined = child.pid
   const process: Process | null = await sandbox.getProcess(number ?? 0)
   for await (const piece of child) piece.trim()
-  await sandbox.waitForPort(3000, { timeout: 1 })
   const terminals: SandboxTerminal = sandbox.terminal
   const options: TerminalCreateOptions = { cols: 80, onData: undefined, onExit: (exitCode) => exitCode + 1 }
   const terminal: Terminal = await terminals.create(options)

@@ -15,7 +15,7 @@
 //! * [`sandbox`] – the steps from a fresh clone to an isolated process 1, in order.
 //! * [`mounts`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
-//! * [`spawn`] over [`streams`], [`files`], [`rename`], [`jobs`] – what it is asked for.
+//! * [`spawn`] over [`streams`], [`files`], [`rename`], [`jobs`], [`ports`] – what it is asked for.
 //! * [`copy`], [`place`], [`tree`] – what becomes of trees of files.
 //!
 //! The messages are in `protocol`, in the library half of this crate.
@@ -33,6 +33,7 @@ mod jobs;
 mod mounts;
 mod pid1;
 mod place;
+mod ports;
 mod privileges;
 mod rename;
 mod sandbox;

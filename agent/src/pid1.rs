@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::copy::Copy;
 use crate::files::{self, Opened, Replacement};
 use crate::jobs::{self, Job};
+use crate::ports;
 use crate::rename::rename;
 use crate::spawn::{self, Spawner, Started};
 use crate::step::checked;
@@ -132,6 +133,8 @@ impl Pid1 {
             Request::Copy { id, from, to } => {
                 (id, Copy::of(&from, &to).and_then(|copy| self.job(id, Job::Copy(copy))))
             }
+            Request::Socket { id, v6 } => (id, socket(id, v6)),
+            Request::Listens { id, port } => (id, listens(id, port)),
         };
         let (reply, descriptors) = answer.unwrap_or_else(|(trouble, errno)| {
             (Reply::Failed { id, trouble, errno: errno.raw_os_error() }, vec![])
@@ -158,6 +161,7 @@ impl Pid1 {
                 }
                 self.refuse(id, errno);
             }
+            Reply::Socket { id } => self.refuse(id, errno),
             _ => {}
         }
     }
@@ -281,4 +285,14 @@ impl Pid1 {
 
 fn done(id: u32, result: Result<(), (Trouble, Errno)>) -> Answer {
     result.map(|()| (Reply::Done { id }, vec![]))
+}
+
+fn socket(id: u32, v6: bool) -> Answer {
+    let socket = ports::socket(v6).map_err(|errno| (Trouble::Path, errno))?;
+    Ok((Reply::Socket { id }, vec![socket]))
+}
+
+fn listens(id: u32, port: u16) -> Answer {
+    let listens = ports::listens(port).map_err(|errno| (Trouble::Path, errno))?;
+    Ok((Reply::Listening { id, listens }, vec![]))
 }

@@ -284,6 +284,10 @@ wire! {
         Rename = 20 { id: u32, from: String, to: String, },
         /// Copies a file or a tree. Answered by `Started` with a pipe of a [`Halt`] if it fails, then `Exited`.
         Copy = 21 { id: u32, from: String, to: String, },
+        /// Makes a TCP socket, connected to nothing. Answered by `Socket`.
+        Socket = 12 { id: u32, v6: bool, },
+        /// Looks whether something listens on a port. Answered by `Listening`.
+        Listens = 13 { id: u32, port: u16, },
     }
 
     /// Agent → core.
@@ -304,6 +308,10 @@ wire! {
         Done = 6 { id: u32, },
         /// It was refused; nothing has changed.
         Failed = 7 { id: u32, trouble: Trouble, errno: i32, },
+        /// A socket; its descriptor comes with the message.
+        Socket = 12 { id: u32, },
+        /// Whether something listens.
+        Listening = 13 { id: u32, listens: bool, },
     }
 
     /// What a failed request failed at, where `errno` alone does not tell.

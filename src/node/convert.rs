@@ -237,6 +237,15 @@ impl<'a> Fields<'a> {
         self.map(key, |name, value| whole(name, value, most))
     }
 
+    pub(super) fn port(&self, key: &str) -> Result<Option<u16>> {
+        self.map(key, port)
+    }
+
+    /// A list of ports; one that is missing is empty.
+    pub(super) fn ports(&self, key: &str) -> Result<Vec<u16>> {
+        Ok(self.map(key, |name, value| list(name, value, "an array of numbers", port))?.unwrap_or_default())
+    }
+
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>> {
         self.map(key, |name, value| {
             let number = number(name, value)?;
@@ -381,9 +390,16 @@ where
     if is(value, ValueType::Function) { cast(value).map(Some) } else { Ok(None) }
 }
 
-/// A list of whole numbers.
-pub(super) fn wholes(name: &str, value: &Unknown<'_>, most: u64) -> Result<Vec<u64>> {
-    list(name, value, "an array of numbers", |name, item| whole(name, item, most))
+/// The number of a port.
+pub(super) fn port(name: &str, value: &Unknown<'_>) -> Result<u16> {
+    let number = number(name, value)?;
+    if number.fract() != 0.0 || !(1.0..=u16::MAX.into()).contains(&number) {
+        return Err(Error::invalid(format!(
+            "`{name}` must be a whole number from 1 to {}, got {number}",
+            u16::MAX
+        )));
+    }
+    Ok(number as u16)
 }
 
 /// What a callback returned: nothing of interest, or a promise of that.

@@ -46,20 +46,12 @@ impl<'a> Create<'a> {
             metadata: fields.json("metadata")?,
             domain: fields.string("domain")?,
             envs: fields.texts("envs")?,
-            ports: ports(&fields)?,
+            ports: fields.ports("ports")?,
             resources: resources(&fields)?,
             network: network(&fields)?,
         };
         Ok(Self { request, cancel: fields.cancellation()?, provider: fields.get("provider")? })
     }
-}
-
-fn ports(fields: &Fields<'_>) -> Result<Vec<u16>> {
-    let Some(value) = fields.get("ports")? else { return Ok(Vec::new()) };
-    convert::wholes("ports", &value, u16::MAX.into())?
-        .into_iter()
-        .map(|port| u16::try_from(port).map_err(|_| Error::invalid("`ports` must be from 1 to 65535")))
-        .collect()
 }
 
 /// Limits, of a sandbox or of all of a provider's.

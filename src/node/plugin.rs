@@ -311,6 +311,11 @@ impl Instance for PluginInstance {
         Ok(url.as_str().unwrap_or_default().to_owned())
     }
 
+    async fn listens(&self, _: u16) -> Result<bool> {
+        Err(Error::unsupported("`waitForPort` cannot be asked of a plug-in provider")
+            .with_hint("try the URL of `getUrl` until it answers"))
+    }
+
     async fn extend_timeout(&self, by: Duration) -> Result<()> {
         call(&self.call, "extendTimeout", json!([by.as_millis() as u64])).await.map(drop)
     }

@@ -226,19 +226,47 @@ impl Sandbox {
         env.spawn_future(async move { Ok(sandbox.extend_timeout(by).await?) })
     }
 
-    /// A URL at which a port of it is reached from outside.
+    /// A URL at which a port of it is reached from outside, at once, whether or not something listens there yet. Where
+    /// nothing does, a connection fails. Each time the same; it ends with the sandbox.
     ///
-    /// On the local provider not part of this version: rejects with `UnsupportedError`.
+    /// On the local provider it is `http://127.0.0.1:<port>`, for whatever can reach that address: programs on this
+    /// machine. `'https'` and `'wss'` raise `UnsupportedError` there.
+    ///
+    /// @example
+    /// ```ts
+    /// const url = await sandbox.getUrl({ port: 3000 })
+    /// const response = await fetch(`${url}/health`)
+    /// ```
     #[napi(
         ts_args_type = "options: { port: number; protocol?: 'http' | 'https' | 'ws' | 'wss' | undefined }"
     )]
     pub fn get_url<'e>(&self, env: &'e Env, options: Unknown<'e>) -> napi::Result<PromiseRaw<'e, String>> {
         let fields = convert::Fields::of("options", &options, &["port", "protocol"])?;
-        let port = fields.whole("port", u16::MAX.into())?.filter(|port| *port > 0);
-        let port = port.ok_or_else(|| Error::invalid("`port` must be from 1 to 65535"))? as u16;
+        let port = fields.port("port")?.ok_or_else(|| Error::invalid("`port` is missing"))?;
         let protocol = fields.string("protocol")?;
         let sandbox = self.core.clone();
         env.spawn_future(async move { Ok(sandbox.url(port, protocol.as_deref()).await?) })
+    }
+
+    /// Waits until something in it listens on a port, without connecting to it. Raises `TimeoutError` if that takes too
+    /// long.
+    ///
+    /// @example
+    /// ```ts
+    /// await sandbox.waitForPort(3000, { timeout: 10_000 })
+    /// ```
+    #[napi(ts_args_type = "port: number, options?: WaitForPortOptions", ts_return_type = "Promise<void>")]
+    pub fn wait_for_port<'e>(
+        &self,
+        env: &'e Env,
+        port: Unknown<'e>,
+        options: Unknown<'e>,
+    ) -> napi::Result<PromiseRaw<'e, ()>> {
+        let port = convert::port("port", &port)?;
+        let fields = convert::Fields::of("options", &options, &["timeout", "signal"])?;
+        let (timeout, cancel) = (fields.millis("timeout")?, fields.cancellation()?);
+        let sandbox = self.core.clone();
+        env.spawn_future(async move { Ok(sandbox.wait_for_port(port, timeout, &cancel).await?) })
     }
 
     /// Ends it and all that runs in it. Twice is fine.

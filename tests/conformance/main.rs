@@ -13,6 +13,7 @@ mod files;
 mod harness;
 mod lifecycle;
 mod moves;
+mod ports;
 mod processes;
 mod streams;
 
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
             moves::CASES,
             copies::CASES,
             code::CASES,
+            ports::CASES,
         ],
     )
 }

@@ -1,6 +1,8 @@
 //! Attacks through the network.
 
-use std::net::TcpListener;
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
@@ -13,6 +15,9 @@ pub(super) const CASES: &[Case] = cases![
     there_is_no_socket_of_the_host,
     what_listens_inside_does_not_listen_outside,
     loopback_works_inside,
+    a_port_leads_to_the_sandbox_and_not_to_the_host,
+    the_way_in_is_on_the_loopback_address_only,
+    the_way_in_is_none_from_inside,
 ];
 
 async fn the_hosts_services_are_not_reached(at: At) {
@@ -79,4 +84,47 @@ for family, host in ((2, '127.0.0.1'), (10, '::1'), (2, 'localhost')):
   s = socket.socket(family); s.bind((host, 0)); s.listen()
   c = socket.create_connection(s.getsockname()[:2]); a, _ = s.accept(); c.send(b'x'); print(a.recv(1))";
     assert_eq!(python(&sandbox, source).await, "b'x'\nb'x'\nb'x'\n");
+}
+
+/// The port of this machine that a URL names.
+fn port_of(url: &str) -> u16 {
+    url.rsplit(':').next().unwrap().parse().unwrap()
+}
+
+async fn a_port_leads_to_the_sandbox_and_not_to_the_host(at: At) {
+    let sandbox = at.sandbox().await;
+    let ours = TcpListener::bind("127.0.0.1:0").unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let url = sandbox.url(ours.local_addr().unwrap().port(), None).await.unwrap();
+    let turned_away =
+        TcpStream::connect(("127.0.0.1", port_of(&url))).and_then(|mut client| client.read(&mut [0]));
+    assert_eq!(turned_away.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(ours.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+async fn the_way_in_is_on_the_loopback_address_only(at: At) {
+    let sandbox = at.sandbox().await;
+    let port = port_of(&sandbox.url(3000, None).await.unwrap());
+    let lists = ["/proc/net/tcp", "/proc/net/tcp6"].map(|list| fs::read_to_string(list).unwrap_or_default());
+    let local: Vec<_> = lists
+        .iter()
+        .flat_map(|list| list.lines())
+        .filter(|line| line.split_whitespace().nth(3) == Some("0A"))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .filter(|address| address.ends_with(&format!(":{port:04X}")))
+        .collect();
+    let loopback = u32::from_ne_bytes([127, 0, 0, 1]);
+    assert_eq!(local, [format!("{loopback:08X}:{port:04X}")]);
+}
+
+async fn the_way_in_is_none_from_inside(at: At) {
+    let (one, other) = (at.sandbox().await, at.sandbox().await);
+    let port = port_of(&one.url(3000, None).await.unwrap());
+    let source = format!(
+        "import socket
+try: socket.create_connection(('127.0.0.1', {port}), 2); print('REACHED')
+except ConnectionRefusedError: pass"
+    );
+    assert_eq!(python(&one, &source).await, "");
+    assert_eq!(python(&other, &source).await, "");
 }

@@ -99,6 +99,13 @@ pub(super) fn of_exhaustion(errno: i32, processes: u32) -> Option<Error> {
     )
 }
 
+/// The error of a look at what listens in a sandbox.
+pub(super) fn of_looking(errno: i32) -> Error {
+    Error::new(ErrorKind::Unavailable, "what listens in the sandbox cannot be told")
+        .with_hint("it may have thousands of listeners, or no descriptors left")
+        .with_source(std::io::Error::from_raw_os_error(errno))
+}
+
 /// The error of a sandbox that could not be made.
 pub(super) fn of_isolation(failure: &Failure) -> Error {
     let errno = Errno::from_raw_os_error(failure.errno);

@@ -15,8 +15,10 @@ use super::error;
 use super::link::{Answer, Ending, Link, Lost};
 use super::pipe::Pipe;
 use super::plan::{self, HOME, Settings};
+use super::ports::Ports;
 use super::process::{Input, LocalControl, LocalOutput, not_run};
 use super::pty::{Pty, PtyOutput};
+use super::url;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
@@ -88,6 +90,7 @@ pub(super) struct LocalInstance {
     created_at: SystemTime,
     ticket: Ticket,
     link: Arc<Link>,
+    ports: Ports,
     life: Mutex<Life>,
     deadline: watch::Sender<Option<Instant>>,
     started: Table,
@@ -130,6 +133,10 @@ impl LocalInstance {
             )
             .with_hint("run as root, or leave `cpus` out"));
         }
+        let ports = Ports::new(Arc::clone(&link));
+        for port in &settings.ports {
+            ports.way_to(*port)?;
+        }
         let timeout = settings.timeout;
         let now = SystemTime::now();
         let expires_at = expiry(now, timeout);
@@ -142,6 +149,7 @@ impl LocalInstance {
             created_at: now,
             ticket,
             link,
+            ports,
             life: Mutex::new(Life { timeout, expires_at, ended: None }),
             deadline,
             started: Table::default(),
@@ -378,8 +386,18 @@ impl Instance for LocalInstance {
         self
     }
 
-    async fn url(&self, _: u16, _: Option<&str>) -> Result<String> {
-        Err(not_yet("`getUrl` on the local provider"))
+    async fn url(&self, port: u16, protocol: Option<&str>) -> Result<String> {
+        let scheme = url::scheme(protocol)?;
+        let here = self.ports.way_to(port)?.ok_or_else(|| self.gone())?;
+        Ok(format!("{scheme}://{}:{here}", self.settings.host))
+    }
+
+    async fn listens(&self, port: u16) -> Result<bool> {
+        match self.ask(|id| Request::Listens { id, port }).await?.1.reply {
+            Reply::Listening { listens, .. } => Ok(listens),
+            Reply::Failed { errno, .. } => Err(error::of_looking(errno)),
+            _ => Err(error::nonsense()),
+        }
     }
 
     async fn extend_timeout(&self, by: Duration) -> Result<()> {
@@ -405,6 +423,7 @@ impl Instance for LocalInstance {
         self.end(Status::Stopped, "it was destroyed".to_owned());
         self.ticket.end();
         self.link.close();
+        self.ports.closed().await;
         self.ticket.gone().await
     }
 }

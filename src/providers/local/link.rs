@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use computesdk_agent::channel::{self, Received};
 use computesdk_agent::protocol::{Reply, Request, decode, encode};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -122,6 +123,15 @@ impl Link {
         &self.closed
     }
 
+    /// Whether the sandbox lives. The kernel is asked: it closes the other end of the link, which is process
+    /// 1's, before it ends any other process, and nobody here may have noticed yet.
+    pub(super) fn is_open(&self) -> bool {
+        let Ok(socket) = self.socket() else { return false };
+        // That the other end is closed is told without being asked for.
+        let mut polled = [PollFd::new(socket.get_ref(), PollFlags::empty())];
+        rustix::event::poll(&mut polled, Some(&Timespec::default())) != Ok(1)
+    }
+
     fn deliver(&self, reply: Reply, descriptors: Vec<OwnedFd>) {
         let id = match reply {
             Reply::Exited { id, code, signal } => {
@@ -137,6 +147,8 @@ impl Link {
             | Reply::Opened { id, .. }
             | Reply::Found { id, .. }
             | Reply::Done { id }
+            | Reply::Socket { id }
+            | Reply::Listening { id, .. }
             | Reply::Failed { id, .. } => id,
         };
         let mut state = self.state();

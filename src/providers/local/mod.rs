@@ -6,6 +6,7 @@
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
+//! * `ports`, `tcp`, `url` – connections from this machine to what listens inside.
 //! * `error` – what the kernel said, in words that tell the cause and the cure.
 //!
 //! On other systems than Linux the provider exists and says why it cannot work.
@@ -35,9 +36,15 @@ mod pipe;
 #[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
+mod ports;
+#[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]
 mod pty;
+#[cfg(target_os = "linux")]
+mod tcp;
+#[cfg(target_os = "linux")]
+mod url;
 
 pub use config::Config;
 

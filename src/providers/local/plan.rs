@@ -9,6 +9,7 @@ use computesdk_agent::protocol::{Bind, Plan};
 
 use super::config::Config;
 use super::interpreter::{self, Interpreter};
+use super::url;
 use crate::code::{self, Language};
 use crate::config;
 use crate::error::{Error, Result};
@@ -68,6 +69,10 @@ pub(super) struct Settings {
     /// What the interpreters need in the environment to find themselves.
     pub(super) interpreters: BTreeMap<String, String>,
     pub(super) enforce: bool,
+    /// The host in its URLs.
+    pub(super) host: String,
+    /// What can be reached from the beginning.
+    pub(super) ports: Vec<u16>,
     pub(super) plan: Plan,
 }
 
@@ -121,6 +126,8 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
         envs: request.envs.clone(),
         interpreters: shared_library(&plan).into_iter().collect(),
         enforce: resources.enforce.unwrap_or(false),
+        host: url::host(request.domain.as_deref())?,
+        ports: request.ports.clone(),
         plan,
     })
 }
@@ -129,12 +136,6 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
 fn refuse(request: &CreateRequest) -> Result<()> {
     if let Some(template) = &request.template_id {
         return Err(not_yet(&format!("`templateId` ({template}) on the local provider")));
-    }
-    if request.domain.is_some() {
-        return Err(not_yet("`domain` on the local provider"));
-    }
-    if !request.ports.is_empty() {
-        return Err(not_yet("`ports` on the local provider"));
     }
     match request.network {
         None | Some(Network::None) => Ok(()),
@@ -388,8 +389,6 @@ mod tests {
     async fn what_is_not_honoured_is_refused_by_name() {
         for (request, name) in [
             (CreateRequest { template_id: Some("t".into()), ..CreateRequest::default() }, "templateId"),
-            (CreateRequest { domain: Some("d".into()), ..CreateRequest::default() }, "domain"),
-            (CreateRequest { ports: vec![80], ..CreateRequest::default() }, "ports"),
             (CreateRequest { network: Some(Network::Full), ..CreateRequest::default() }, "network"),
             (
                 CreateRequest { network: Some(Network::Allow(Vec::new())), ..CreateRequest::default() },

@@ -1,0 +1,163 @@
+//! The ports of a sandbox: for each that is asked for a listener on this machine's loopback address, and
+//! whatever connects to it carried to the sandbox's own.
+//!
+//! The way in is a socket that the agent makes and hands out. It belongs to the sandbox's network, whoever
+//! uses it: connecting it leads to what listens inside, and could lead nowhere else.
+//!
+//! Everything is owned by what it came from, the connections by their listener and the listeners by
+//! [`Ports`], so that nothing of it outlives the sandbox.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::descriptor::watch;
+use super::link::Link;
+use super::tcp::{self, Socket};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Connections of a sandbox at once. More wait until there is room.
+const CONNECTIONS: usize = 1024;
+
+/// How long a server inside may leave a connection waiting before it is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long nobody is let in where this process can let nobody in, having no descriptors left for example.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The ports of one sandbox that can be reached.
+#[derive(Debug)]
+pub(super) struct Ports {
+    link: Arc<Link>,
+    room: Arc<Semaphore>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// The port of this machine for each of the sandbox.
+    ways: HashMap<u16, u16>,
+    listeners: JoinSet<()>,
+}
+
+impl Ports {
+    /// Those of the sandbox at the other end of a link; none can be reached yet.
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self { link, room: Arc::new(Semaphore::new(CONNECTIONS)), open: Mutex::default() }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The port of this machine that leads to `port` of the sandbox: always the same one. `None` if the
+    /// sandbox has ended.
+    pub(super) fn way_to(&self, port: u16) -> Result<Option<u16>> {
+        let mut open = self.open();
+        if self.link.closed().is_cancelled() {
+            return Ok(None);
+        }
+        if let Some(here) = open.ways.get(&port) {
+            return Ok(Some(*here));
+        }
+        let (listener, here) = listen().map_err(|error| no_listener(port, error))?;
+        let listener = watch(listener)?;
+        open.listeners.spawn(serve(listener, port, Arc::clone(&self.link), Arc::clone(&self.room)));
+        open.ways.insert(port, here);
+        Ok(Some(here))
+    }
+
+    /// Waits until nothing of them is left, once the link is closed.
+    pub(super) async fn closed(&self) {
+        let mut listeners = std::mem::take(&mut self.open().listeners);
+        while listeners.join_next().await.is_some() {}
+    }
+}
+
+/// A listener on the loopback address, at a port of the kernel's choice.
+fn listen() -> rustix::io::Result<(OwnedFd, u16)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let listener = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    rustix::net::listen(&listener, CONNECTIONS as i32)?;
+    let here = SocketAddrV4::try_from(rustix::net::getsockname(&listener)?)?;
+    Ok((listener, here.port()))
+}
+
+fn no_listener(port: u16, errno: rustix::io::Errno) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("port {port} of the sandbox cannot be reached: {errno}"))
+        .with_hint(
+            "this process may have too many descriptors open (`ulimit -n`), or no port of 127.0.0.1 is free",
+        )
+        .with_source(io::Error::from(errno))
+}
+
+/// Lets clients in until the sandbox ends, and then closes everything.
+async fn serve(listener: AsyncFd<OwnedFd>, port: u16, link: Arc<Link>, room: Arc<Semaphore>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = link.closed().cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            next = next_client(&listener, &room) => {
+                let Ok((client, place)) = next else { break };
+                connections.spawn(connection(client, port, Arc::clone(&link), place));
+            }
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+/// The next client, when there is room for it. An error is the end of this process.
+async fn next_client(
+    listener: &AsyncFd<OwnedFd>,
+    room: &Arc<Semaphore>,
+) -> io::Result<(OwnedFd, OwnedSemaphorePermit)> {
+    loop {
+        // A place is taken for a client that is there, not by each port that waits for one.
+        let mut waiting = listener.readable().await?;
+        let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match waiting.try_io(|listener| Ok(rustix::net::accept_with(listener, flags)?)) {
+            Ok(Ok(client)) => return Ok((client, place)),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a client cannot be let in");
+                drop(place);
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Carries one connection to its end.
+async fn connection(client: OwnedFd, port: u16, link: Arc<Link>, _place: OwnedSemaphorePermit) {
+    let carried = async {
+        let client = Socket::new(client)?;
+        let inside = tokio::time::timeout(PATIENCE, connect(&link, port)).await??;
+        tcp::carry(&link, &client, &inside).await
+    };
+    if let Err(error) = carried.await {
+        tracing::debug!(port, %error, "a connection was reset");
+    }
+}
+
+/// A connection to what listens inside: on IPv4, else on IPv6.
+async fn connect(link: &Link, port: u16) -> io::Result<Socket> {
+    match tcp::connect(link, SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            tcp::connect(link, SocketAddr::from((Ipv6Addr::LOCALHOST, port))).await
+        }
+        result => result,
+    }
+}
