@@ -14,6 +14,9 @@ pub const DATAGRAM: usize = 64 * 1024;
 /// The file descriptor on which a command finds its script, if it has one.
 pub const SCRIPT_FD: i32 = 3;
 
+/// Terminals that a sandbox may have open at once, those of its own programs included.
+pub const TERMINALS: u32 = 64;
+
 /// A value with a form on the wire.
 pub trait Wire: Sized {
     /// Appends the value to `out`.
@@ -275,8 +278,9 @@ wire! {
         List = 10 { id: u32, path: String, },
         /// Removes a file (`Done`) or a tree (`Started`, then `Exited`).
         Remove = 11 { id: u32, path: String, },
-        /// Sends `SIGHUP` to the session of the command that request `target` started.
-        HangUp = 16 { target: u32, },
+        /// Sends `SIGHUP` to the session of the command that request `target` started. Answered by `Done` when
+        /// nothing that came of the command is left.
+        HangUp = 16 { id: u32, target: u32, },
     }
 
     /// Agent → core.
@@ -309,6 +313,8 @@ wire! {
         Program = 2,
         /// The object is there but is no regular file.
         NotRegular = 3,
+        /// The terminal of a command.
+        Terminal = 4,
     }
 
     /// A command to start.
