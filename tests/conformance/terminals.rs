@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 
 use super::background::SOON;
 use super::commands::assert_gone;
-use crate::harness::{At, Case, cases, sh, soon};
+use crate::harness::{At, Case, cases, eventually, sh, soon};
 
 pub(super) const CASES: &[Case] = cases![
     a_terminal_is_one_in_every_respect if kill,
@@ -294,8 +294,8 @@ async fn one_is_found_by_its_id_and_its_number(at: At) {
 
 async fn what_it_showed_before_the_first_reader_is_kept(at: At) {
     let sandbox = at.sandbox().await;
-    let terminal = open(&sandbox, "echo early; read x; echo late").await;
-    sh(&sandbox, "true").await;
+    let terminal = open(&sandbox, "echo early; touch /tmp/shown; read x; echo late").await;
+    eventually("it is shown", SOON, async || sandbox.filesystem().exists("/tmp/shown").await).await;
     write(&terminal, "\n").await;
     ended(&terminal).await;
     assert_eq!(Screen::of(&terminal).rest().await, "early\r\n\r\nlate\r\n");

@@ -92,7 +92,7 @@ pub(super) fn of_terminal(errno: i32, processes: u32) -> Error {
             .with_source(std::io::Error::from_raw_os_error(errno));
     }
     of_exhaustion(errno, processes).unwrap_or_else(|| {
-        Error::new(ErrorKind::Internal, "a terminal cannot be opened")
+        Error::new(ErrorKind::Unavailable, "the sandbox cannot open a terminal")
             .with_source(std::io::Error::from_raw_os_error(errno))
     })
 }
