@@ -82,9 +82,11 @@ pub async fn run(instance: &dyn Instance, command: &Command, options: RunOptions
     let begun = Clock::now();
     let kept = Kept::Head(Head::new(options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT)));
     let (limits, stdin, listener) = Limits::split(options);
-    match begin(instance, command, &limits).await? {
-        Some(process) => Following { process, limits, stdin, listener, begun }.finish(kept).await,
-        None => {
+    tokio::select! {
+        process = begin(instance, command, &limits.cancel) => {
+            Following { process: process?, limits, stdin, listener, begun }.finish(kept).await
+        }
+        () = until(limits.deadline) => {
             let duration = begun.elapsed();
             Ok(Output { exit_code: TIMED_OUT, timed_out: true, duration, ..Output::default() })
         }
@@ -94,7 +96,7 @@ pub async fn run(instance: &dyn Instance, command: &Command, options: RunOptions
 /// What may end a command before its time.
 pub(crate) struct Limits {
     deadline: Option<Instant>,
-    cancel: CancellationToken,
+    pub(crate) cancel: CancellationToken,
 }
 
 impl Limits {
@@ -106,19 +108,18 @@ impl Limits {
     }
 }
 
-/// Starts a command within its limits; `None` if its time was over before that.
+/// Starts a command, unless it is cancelled before that.
 pub(crate) async fn begin(
     instance: &dyn Instance,
     command: &Command,
-    limits: &Limits,
-) -> Result<Option<Process>> {
-    if limits.cancel.is_cancelled() {
+    cancel: &CancellationToken,
+) -> Result<Process> {
+    if cancel.is_cancelled() {
         return Err(aborted(None));
     }
     tokio::select! {
-        process = instance.spawn(command) => process.map(Some),
-        () = limits.cancel.cancelled() => Err(aborted(None)),
-        () = until(limits.deadline) => Ok(None),
+        process = instance.spawn(command) => process,
+        () = cancel.cancelled() => Err(aborted(None)),
     }
 }
 

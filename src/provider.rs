@@ -395,8 +395,9 @@ pub trait Control: Debug + Send + Sync {
     /// Tells it the size of its terminal (`SIGWINCH`); `Unsupported` without one.
     async fn resize(&self, size: Size) -> Result<()>;
 
-    /// Tells everything in its session that the terminal is gone (`SIGHUP`); `Unsupported` without one. After
-    /// its end: success.
+    /// Tells everything in its session that the terminal is gone (`SIGHUP`), and waits until nothing that came of
+    /// it is left, however long that takes; `Unsupported` without a terminal. After its end: what it left behind
+    /// is waited for.
     async fn hang_up(&self) -> Result<()>;
 }
 

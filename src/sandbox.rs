@@ -324,7 +324,7 @@ fn interpreter(
         Language::Node if module => vec!["node".to_owned(), "--input-type=module".to_owned()],
         Language::Node => vec!["node".to_owned()],
     };
-    let mut stdin = options.stdin.is_some();
+    let mut stdin = command.stdin || options.stdin.is_some();
     if source.len() < MAX_ARGUMENT {
         argv.push(if language == Language::Python { "-c" } else { "-e" }.to_owned());
         argv.push(source.to_owned());

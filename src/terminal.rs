@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::command::RunOptions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::{Process, Reader};
+use crate::process::{Process, Reader, Turns};
 use crate::provider::{Command, Instance, Program, Size, Wanted};
 
 /// How long what runs in a terminal may take to end after the terminal is gone, before it is killed.
@@ -58,6 +60,7 @@ pub struct Terminal {
     command: String,
     process: Arc<Process>,
     size: Mutex<Size>,
+    resizes: Turns,
 }
 
 impl Terminal {
@@ -78,6 +81,7 @@ impl Terminal {
             command: options.command.unwrap_or_else(|| "login shell".to_owned()),
             process,
             size: Mutex::new(options.size),
+            resizes: Turns::default(),
         });
         instance.started().add_terminal(&terminal);
         Ok(terminal)
@@ -123,36 +127,42 @@ impl Terminal {
         self.process.reader(Wanted { stdout: true, stderr: false }, true)
     }
 
-    /// Types into it. One that has ended is `NotFound`.
-    pub async fn write(&self, bytes: &[u8]) -> Result<()> {
-        self.check()?;
-        tokio::select! {
-            written = self.process.control().write_stdin(bytes) => written.or_else(|error| {
-                self.check()?;
-                Err(error)
-            }),
-            _ = self.process.wait() => Err(self.gone()),
+    /// Types into it, after all that was typed before. One that has ended is `NotFound`.
+    pub fn write(self: &Arc<Self>, bytes: Bytes) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (writing, myself) = (self.process.write(bytes), Arc::clone(self));
+        async move {
+            myself.check()?;
+            tokio::select! {
+                written = writing => written.or_else(|error| {
+                    myself.check()?;
+                    Err(error)
+                }),
+                () = myself.process.until_ended() => Err(myself.gone()),
+            }
         }
     }
 
-    /// Changes its size; what runs in it is told. One that has ended is `NotFound`.
-    pub async fn resize(&self, size: Size) -> Result<()> {
-        self.check()?;
-        self.process.control().resize(size).await.or_else(|error| {
-            self.check()?;
-            Err(error)
-        })?;
-        *self.size.lock().unwrap_or_else(PoisonError::into_inner) = size;
-        Ok(())
+    /// Changes its size, after all changes before; what runs in it is told. One that has ended is `NotFound`.
+    pub fn resize(self: &Arc<Self>, size: Size) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (mut turn, myself) = (self.resizes.take(), Arc::clone(self));
+        async move {
+            turn.come().await;
+            myself.check()?;
+            myself.process.control().resize(size).await.or_else(|error| {
+                myself.check()?;
+                Err(error)
+            })?;
+            *myself.size.lock().unwrap_or_else(PoisonError::into_inner) = size;
+            Ok(())
+        }
     }
 
-    /// Ends it: everything in its session is told that the terminal is gone, and killed if it does not mind.
-    /// One that has ended is fine.
+    /// Ends it: everything in its session is told that the terminal is gone, and what is still there after a
+    /// second is killed. One that has ended is fine.
     pub async fn kill(&self) -> Result<()> {
         let control = self.process.control();
         if !self.has_ended() {
-            control.hang_up().await?;
-            let _ = tokio::time::timeout(HANG_UP_GRACE, self.process.wait()).await;
+            let _ = tokio::time::timeout(HANG_UP_GRACE, control.hang_up()).await;
         }
         control.kill().await?;
         match tokio::time::timeout(KILL_GRACE, self.process.wait()).await {

@@ -29,6 +29,8 @@ struct Pid1 {
     spawner: Spawner,
     /// What runs, by process id.
     running: HashMap<i32, Running>,
+    /// Requests to hang up, each with the command that is not gone yet.
+    hung_up: Vec<(u32, u32)>,
     replacements: HashMap<u32, Replacement>,
     /// What jobs have left that were killed.
     rests: Vec<Tree>,
@@ -53,6 +55,7 @@ pub fn run(link: OwnedFd, plan: &Plan) -> i32 {
         link,
         spawner: Spawner::new(plan.open_files),
         running: HashMap::new(),
+        hung_up: Vec::new(),
         replacements: HashMap::new(),
         rests: Vec::new(),
     };
@@ -107,11 +110,12 @@ impl Pid1 {
                 }
                 return;
             }
-            Request::HangUp { target } => {
+            Request::HangUp { id, target } => {
                 if let Some(leader) = self.pid_of(target) {
                     spawn::hang_up(target, leader);
                 }
-                return;
+                self.hung_up.push((id, target));
+                return self.tell_who_is_gone();
             }
             Request::Read { id, path } => (id, self.read(id, &path)),
             Request::Write { id, path, content } => (id, done(id, files::write(&path, &content.0))),
@@ -177,7 +181,7 @@ impl Pid1 {
             // SAFETY: a plain system call with a valid out pointer.
             let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
             if pid <= 0 {
-                return;
+                return self.tell_who_is_gone();
             }
             if libc::WIFSTOPPED(status) {
                 // A command may stop itself; a job that a command has stopped would never answer.
@@ -209,6 +213,19 @@ impl Pid1 {
             if again.and_then(|again| self.job(NOBODY, Job::Clear(again))).is_err() {
                 self.rests.push(rest);
             }
+        }
+    }
+
+    /// Answers those who wait until nothing of a command is left. Whatever is its last is reaped here.
+    fn tell_who_is_gone(&mut self) {
+        if self.hung_up.is_empty() {
+            return;
+        }
+        // Where it cannot be seen, something may be.
+        let Ok(left) = spawn::left() else { return };
+        let gone: Vec<_> = self.hung_up.extract_if(.., |(_, target)| !left.contains(target)).collect();
+        for (id, _) in gone {
+            self.reply(&Reply::Done { id }, &[]);
         }
     }
 

@@ -14,6 +14,9 @@ pub const DATAGRAM: usize = 64 * 1024;
 /// The file descriptor on which a command finds its script, if it has one.
 pub const SCRIPT_FD: i32 = 3;
 
+/// Terminals that a sandbox may have open at once, those of its own programs included.
+pub const TERMINALS: u32 = 64;
+
 /// A value with a form on the wire.
 pub trait Wire: Sized {
     /// Appends the value to `out`.
@@ -277,17 +280,18 @@ wire! {
         List = 10 { id: u32, path: String, },
         /// Removes a file (`Done`) or a tree (`Started`, then `Exited`).
         Remove = 11 { id: u32, path: String, },
-        /// Sends `SIGHUP` to the session of the command that request `target` started.
-        HangUp = 16 { target: u32, },
+        /// Makes a TCP socket, connected to nothing. Answered by `Socket`.
+        Socket = 12 { id: u32, v6: bool, },
+        /// Looks whether something listens on a port. Answered by `Listening`.
+        Listens = 13 { id: u32, port: u16, },
+        /// Sends `SIGHUP` to the session of the command that request `target` started. Answered by `Done` when
+        /// nothing that came of the command is left.
+        HangUp = 16 { id: u32, target: u32, },
         /// Gives what is at `from` the path `to` (`Done`), or, where the kernel cannot, copies and removes it
         /// (as `Copy`).
         Rename = 20 { id: u32, from: String, to: String, },
         /// Copies a file or a tree. Answered by `Started` with a pipe of a [`Halt`] if it fails, then `Exited`.
         Copy = 21 { id: u32, from: String, to: String, },
-        /// Makes a TCP socket, connected to nothing. Answered by `Socket`.
-        Socket = 12 { id: u32, v6: bool, },
-        /// Looks whether something listens on a port. Answered by `Listening`.
-        Listens = 13 { id: u32, port: u16, },
     }
 
     /// Agent → core.
@@ -324,6 +328,8 @@ wire! {
         Program = 2,
         /// The object is there but is no regular file.
         NotRegular = 3,
+        /// The terminal of a command.
+        Terminal = 4,
         /// The path that something was to get.
         Destination = 20,
     }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use computesdk_agent::channel;
-use computesdk_agent::protocol::{Bind, Plan, Reply, encode};
+use computesdk_agent::protocol::{Bind, Plan, Reply, TERMINALS, encode};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::cgroups::Cgroup;
@@ -313,8 +313,8 @@ fn fix(path: &str) -> Result<()> {
 fn devices() -> Result<()> {
     mounts::bind_all(DEV, &inside("/dev")).step("mount /dev")?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mounts::virtual_fs("devpts", &inside("/dev/pts"), flags, "newinstance,ptmxmode=0666,mode=0620,max=64")
-        .step("mount /dev/pts")?;
+    let options = format!("newinstance,ptmxmode=0666,mode=0620,max={TERMINALS}");
+    mounts::virtual_fs("devpts", &inside("/dev/pts"), flags, &options).step("mount /dev/pts")?;
     let memory = format!("{BOX}/shm");
     directory(&memory, true).step("make directories")?;
     mounts::bind(&memory, &inside("/dev/shm")).step("mount /dev/shm")

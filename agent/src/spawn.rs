@@ -109,10 +109,9 @@ impl Spawner {
             .collect::<Result<Vec<_>, _>>()?;
 
         let Streams { ours, theirs } = match command.terminal {
-            Some(size) => Streams::terminal(size),
-            None => Streams::pipes(command.stdin),
-        }
-        .map_err(program)?;
+            Some(size) => Streams::terminal(size).map_err(|errno| (Trouble::Terminal, errno))?,
+            None => Streams::pipes(command.stdin).map_err(program)?,
+        };
         let script = match &command.script {
             Some(script) => Some(channel::sealed(&script.0).map_err(program)?),
             None => None,
@@ -265,6 +264,12 @@ pub fn kill_tree(id: u32) -> std::io::Result<()> {
             killed.insert(pid);
         }
     }
+}
+
+/// The commands of which something is left.
+pub fn left() -> std::io::Result<HashSet<u32>> {
+    let id = |pid| mark_of(pid)?.checked_sub(MARK)?.try_into().ok();
+    Ok(processes()?.into_iter().filter_map(id).collect())
 }
 
 /// Tells the session of command `id`, whose first process is `leader`, that its terminal is gone. Who is

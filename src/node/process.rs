@@ -63,15 +63,14 @@ impl NativeProcess {
     #[napi(skip_typescript)]
     pub fn write<'e>(&self, env: &'e Env, data: Unknown<'e>) -> napi::Result<PromiseRaw<'e, ()>> {
         let data = convert::bytes("data", &data)?;
-        let (sandbox, process) = (self.sandbox.clone(), Arc::clone(&self.process));
-        env.spawn_future(async move {
-            Ok(sandbox.operation("stdin.write", process.control().write_stdin(&data)).await?)
-        })
+        let (sandbox, writing) = (self.sandbox.clone(), self.process.write(data));
+        env.spawn_future(async move { Ok(sandbox.operation("stdin.write", writing).await?) })
     }
 
     #[napi(skip_typescript)]
-    pub async fn end(&self) -> napi::Result<()> {
-        Ok(self.sandbox.operation("stdin.end", self.process.control().close_stdin()).await?)
+    pub fn end<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, ()>> {
+        let (sandbox, ending) = (self.sandbox.clone(), self.process.end_input());
+        env.spawn_future(async move { Ok(sandbox.operation("stdin.end", ending).await?) })
     }
 
     #[napi(skip_typescript)]

@@ -88,8 +88,8 @@ impl NativeTerminal {
     #[napi(skip_typescript)]
     pub fn write<'e>(&self, env: &'e Env, data: Unknown<'e>) -> napi::Result<PromiseRaw<'e, ()>> {
         let data = convert::bytes("data", &data)?;
-        let (sandbox, terminal) = (self.sandbox.clone(), Arc::clone(&self.terminal));
-        env.spawn_future(async move { Ok(sandbox.operation("terminal.write", terminal.write(&data)).await?) })
+        let (sandbox, writing) = (self.sandbox.clone(), self.terminal.write(data));
+        env.spawn_future(async move { Ok(sandbox.operation("terminal.write", writing).await?) })
     }
 
     #[napi(skip_typescript)]
@@ -101,10 +101,8 @@ impl NativeTerminal {
     ) -> napi::Result<PromiseRaw<'e, ()>> {
         let length = |name, value| convert::whole(name, value, u16::MAX.into());
         let size = size(length("cols", &cols)?, length("rows", &rows)?)?;
-        let (sandbox, terminal) = (self.sandbox.clone(), Arc::clone(&self.terminal));
-        env.spawn_future(
-            async move { Ok(sandbox.operation("terminal.resize", terminal.resize(size)).await?) },
-        )
+        let (sandbox, resizing) = (self.sandbox.clone(), self.terminal.resize(size));
+        env.spawn_future(async move { Ok(sandbox.operation("terminal.resize", resizing).await?) })
     }
 
     #[napi(skip_typescript)]

@@ -3,16 +3,19 @@
 
 mod log;
 mod table;
+mod turns;
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant as Clock;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use self::log::Reader;
 pub(crate) use self::log::{KEPT, Log};
 pub use self::table::Table;
+pub(crate) use self::turns::Turns;
 use crate::command::{self, Following, Kept, Limits, Output, RunOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{self, Command, Control, Instance, Wanted};
@@ -24,10 +27,18 @@ pub struct Process {
     outcome: Outcome,
     /// Reads nothing, but keeps everything, until it is known who reads.
     hold: Mutex<Option<Reader>>,
+    writes: Turns,
 }
 
-/// What came of it. The first who asks gets the error itself, with whatever it was made of; others a copy.
-type Outcome = watch::Receiver<Option<Result<Output, Arc<Mutex<Error>>>>>;
+/// What came of it, once it has ended.
+type Outcome = watch::Receiver<Option<Ended>>;
+
+/// The end of a process. The first who asks gets the error itself, with whatever it was made of; others a copy.
+#[derive(Clone)]
+struct Ended {
+    at: Clock,
+    result: Result<Output, Arc<Mutex<Error>>>,
+}
 
 impl Debug for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,7 +48,7 @@ impl Debug for Process {
 
 impl Process {
     /// Starts a command and lets it go on, within its options: a time limit or an abort ends it, and its
-    /// listener is told until it ends.
+    /// listener is told until it ends. A time that is over before the start ends it right after.
     pub(crate) async fn start(
         instance: &dyn Instance,
         command: &Command,
@@ -47,9 +58,7 @@ impl Process {
         let log = Log::new(options.max_output.unwrap_or(KEPT));
         let hold = log.reader(Wanted::BOTH, true);
         let (limits, stdin, listener) = Limits::split(options);
-        let Some(process) = command::begin(instance, command, &limits).await? else {
-            return Err(Error::new(ErrorKind::Timeout, "the command was not started within its `timeout`"));
-        };
+        let process = command::begin(instance, command, &limits.cancel).await?;
         let following = Following { process, limits, stdin, listener, begun };
         Ok(Arc::new(Self::watch(following, log, Some(hold))))
     }
@@ -66,14 +75,18 @@ impl Process {
         let (sender, outcome) = watch::channel(None);
         let written = Arc::clone(&log);
         tokio::spawn(async move {
-            let ended = following.finish(Kept::Log(Arc::clone(&written))).await;
-            if let Err(error) = &ended {
+            let control = Arc::clone(&following.process.control);
+            let result = following.finish(Kept::Log(Arc::clone(&written))).await;
+            // Whoever still holds a handle holds no descriptor by it.
+            let _ = control.close_stdin().await;
+            if let Err(error) = &result {
                 tracing::debug!(code = error.code(), "a process failed");
             }
-            sender.send_replace(Some(ended.map_err(|error| Arc::new(Mutex::new(error)))));
+            let result = result.map_err(|error| Arc::new(Mutex::new(error)));
+            sender.send_replace(Some(Ended { at: Clock::now(), result }));
             written.end();
         });
-        Self { control, log, outcome, hold: Mutex::new(hold) }
+        Self { control, log, outcome, hold: Mutex::new(hold), writes: Turns::default() }
     }
 
     /// Its number in the sandbox.
@@ -83,12 +96,17 @@ impl Process {
 
     /// Whether its end has been seen.
     pub fn has_ended(&self) -> bool {
-        self.outcome.borrow().is_some()
+        self.ended_at().is_some()
+    }
+
+    /// When its end was seen.
+    pub(crate) fn ended_at(&self) -> Option<Clock> {
+        self.outcome.borrow().as_ref().map(|ended| ended.at)
     }
 
     /// What has come of it, if it has ended well.
     pub fn ended(&self) -> Option<Output> {
-        self.outcome.borrow().as_ref().and_then(|ended| ended.as_ref().ok().cloned())
+        self.outcome.borrow().as_ref().and_then(|ended| ended.result.as_ref().ok().cloned())
     }
 
     /// Waits for its end, however it comes.
@@ -100,7 +118,7 @@ impl Process {
     pub async fn wait(&self) -> Result<Output> {
         let mut outcome = self.outcome.clone();
         let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
-        match ended {
+        match ended.map(|ended| ended.result) {
             Some(Ok(output)) => Ok(output),
             Some(Err(error)) => {
                 let mut error = error.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,6 +138,25 @@ impl Process {
     /// From now on nothing is kept for readers yet to come but the latest.
     pub fn release(&self) {
         self.hold.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Writes to its standard input, after all that was asked for before. One that no longer reads is
+    /// `Unavailable`.
+    pub fn write(&self, bytes: Bytes) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (mut turn, control) = (self.writes.take(), Arc::clone(&self.control));
+        async move {
+            turn.come().await;
+            control.write_stdin(&bytes).await
+        }
+    }
+
+    /// Ends its standard input, after all that was written before. Twice is fine.
+    pub fn end_input(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (mut turn, control) = (self.writes.take(), Arc::clone(&self.control));
+        async move {
+            turn.come().await;
+            control.close_stdin().await
+        }
     }
 
     /// Its handle.

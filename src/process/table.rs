@@ -1,6 +1,5 @@
 //! The processes and terminals of a sandbox that are found again by their numbers.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Process;
@@ -16,8 +15,9 @@ pub struct Table(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// In the order of their starts.
-    processes: VecDeque<Arc<Process>>,
+    processes: Vec<Arc<Process>>,
     terminals: Vec<Arc<Terminal>>,
+    closed: bool,
 }
 
 impl Table {
@@ -25,23 +25,26 @@ impl Table {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets everything: the sandbox has ended.
-    pub fn clear(&self) {
-        let state = std::mem::take(&mut *self.state());
+    /// Forgets everything, now and from now on: the sandbox has ended.
+    pub fn close(&self) {
+        let state = std::mem::replace(&mut *self.state(), State { closed: true, ..State::default() });
         drop(state);
     }
 
     pub(crate) fn add(&self, process: &Arc<Process>) {
         let mut state = self.state();
+        if state.closed {
+            return;
+        }
         // The number may have been another's, which has ended since.
         state.processes.retain(|one| one.pid() != process.pid());
-        let mut surplus = state.processes.iter().filter(|one| one.has_ended()).count().saturating_sub(ENDED);
-        state.processes.retain(|one| {
-            let forgotten = surplus > 0 && one.has_ended();
-            surplus -= usize::from(forgotten);
-            !forgotten
-        });
-        state.processes.push_back(Arc::clone(process));
+        let mut ends: Vec<_> = state.processes.iter().filter_map(|one| one.ended_at()).collect();
+        if let Some(surplus) = ends.len().checked_sub(ENDED) {
+            ends.sort_unstable();
+            let oldest = ends[surplus];
+            state.processes.retain(|one| one.ended_at().is_none_or(|at| at >= oldest));
+        }
+        state.processes.push(Arc::clone(process));
     }
 
     pub(crate) fn process(&self, pid: u32) -> Option<Arc<Process>> {
@@ -54,11 +57,16 @@ impl Table {
 
     pub(crate) fn add_terminal(&self, terminal: &Arc<Terminal>) {
         let mut state = self.state();
+        if state.closed {
+            return;
+        }
         state.terminals.retain(|one| !one.has_ended());
         state.terminals.push(Arc::clone(terminal));
     }
 
     pub(crate) fn terminals(&self) -> Vec<Arc<Terminal>> {
-        self.state().terminals.iter().filter(|terminal| !terminal.has_ended()).cloned().collect()
+        let mut state = self.state();
+        state.terminals.retain(|one| !one.has_ended());
+        state.terminals.clone()
     }
 }

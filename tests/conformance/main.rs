@@ -4,18 +4,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a case that panics has failed")]
 
+mod background;
 mod code;
 mod commands;
 mod copies;
 mod file_streams;
 mod files;
+mod hangups;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lifecycle;
 mod moves;
 mod ports;
 mod processes;
+mod readers;
 mod streams;
+mod table;
+mod terminals;
 
 use computesdk::providers::local::Config;
 
@@ -28,6 +33,11 @@ fn main() -> std::process::ExitCode {
             commands::CASES,
             streams::CASES,
             processes::CASES,
+            background::CASES,
+            readers::CASES,
+            table::CASES,
+            terminals::CASES,
+            hangups::CASES,
             files::CASES,
             file_streams::CASES,
             moves::CASES,

@@ -16,6 +16,7 @@ mod neighbours;
 mod network;
 mod processes;
 mod resources;
+mod terminals;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             kernel::CASES,
             network::CASES,
             neighbours::CASES,
+            terminals::CASES,
             closed::CASES,
         ],
     )

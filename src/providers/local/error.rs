@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use computesdk_agent::protocol::{Blob, Failure, Halt, Trouble};
+use computesdk_agent::protocol::{Blob, Failure, Halt, TERMINALS, Trouble};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
@@ -104,6 +104,23 @@ pub(super) fn of_looking(errno: i32) -> Error {
     Error::new(ErrorKind::Unavailable, "what listens in the sandbox cannot be told")
         .with_hint("it may have thousands of listeners, or no descriptors left")
         .with_source(std::io::Error::from_raw_os_error(errno))
+}
+
+/// The error of a terminal that could not be opened.
+pub(super) fn of_terminal(errno: i32, processes: u32) -> Error {
+    if Errno::from_raw_os_error(errno) == Errno::NOSPC {
+        let what = format!("the sandbox may have no more terminals open: {TERMINALS} at most");
+        return Error::new(ErrorKind::QuotaExceeded, what)
+            .with_hint(
+                "end one with `kill()`; programs such as `script` and `tmux` open some of their own, \
+                 and the sysctl kernel.pty.max limits those of the whole machine",
+            )
+            .with_source(std::io::Error::from_raw_os_error(errno));
+    }
+    of_exhaustion(errno, processes).unwrap_or_else(|| {
+        Error::new(ErrorKind::Unavailable, "the sandbox cannot open a terminal")
+            .with_source(std::io::Error::from_raw_os_error(errno))
+    })
 }
 
 /// The error of a sandbox that could not be made.

@@ -194,7 +194,7 @@ impl LocalInstance {
     /// Notes the end of the sandbox; the first reason stays.
     fn end(&self, status: Status, reason: String) {
         self.life().ended.get_or_insert((status, reason));
-        self.started.clear();
+        self.started.close();
         let mut registry = registry();
         // The id may have been given to another since.
         if let Some(Some(holder)) = registry.get(&self.id)
@@ -265,8 +265,8 @@ impl LocalInstance {
         let ending = ending.ok_or_else(error::nonsense)?;
         let (input, output): (_, Box<dyn Output>) = if command.terminal.is_some() {
             let terminal = Arc::new(Pty::new(descriptor()?)?);
-            let output = PtyOutput::new(Arc::clone(&terminal), ending.clone());
-            (Some(Input::Terminal(terminal)), Box::new(output))
+            let input = Input::Terminal(Arc::downgrade(&terminal));
+            (Some(input), Box::new(PtyOutput::new(terminal, ending.clone())))
         } else {
             let mut pipe = || descriptor().and_then(Pipe::new);
             let stdin = command.stdin.then(&mut pipe).transpose()?;
@@ -356,8 +356,11 @@ impl Instance for LocalInstance {
             Reply::Failed { trouble: Trouble::Program, errno, .. } => {
                 return match error::of_exhaustion(errno, self.limits.processes) {
                     Some(error) => Err(error),
-                    None => Ok(not_run(&program, errno)),
+                    None => Ok(not_run(&program, errno, command.terminal.is_some())),
                 };
+            }
+            Reply::Failed { trouble: Trouble::Terminal, errno, .. } => {
+                return Err(error::of_terminal(errno, self.limits.processes));
             }
             Reply::Failed { trouble: Trouble::WorkingDirectory, errno, .. } => {
                 let cwd = command.cwd.as_deref().unwrap_or(HOME);

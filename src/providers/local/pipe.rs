@@ -7,7 +7,7 @@ use rustix::fs::{FileType, OFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::descriptor::watch;
+use super::descriptor::{watch, when_ready};
 use super::error::nonsense;
 use crate::error::Result;
 
@@ -35,20 +35,17 @@ impl Pipe {
     /// Reads what is there, at most `most` bytes; empty at the end.
     pub(super) async fn read(&self, most: usize) -> std::io::Result<Bytes> {
         let mut buffer = Vec::with_capacity(most.min(CHUNK));
-        self.0
-            .async_io(Interest::READABLE, |fd| {
-                rustix::io::read(fd, rustix::buffer::spare_capacity(&mut buffer)).map_err(Into::into)
-            })
-            .await?;
+        let read = when_ready(&self.0, Interest::READABLE, |fd| {
+            rustix::io::read(fd, rustix::buffer::spare_capacity(&mut buffer)).map_err(Into::into)
+        });
+        read.await?;
         Ok(Bytes::from(buffer))
     }
 
     pub(super) async fn write(&self, mut bytes: &[u8]) -> std::io::Result<()> {
         while !bytes.is_empty() {
-            let written = self
-                .0
-                .async_io(Interest::WRITABLE, |fd| rustix::io::write(fd, bytes).map_err(Into::into))
-                .await?;
+            let write = |fd: &OwnedFd| rustix::io::write(fd, bytes).map_err(Into::into);
+            let written = when_ready(&self.0, Interest::WRITABLE, write).await?;
             bytes = &bytes[written..];
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! A process of a local sandbox: what it writes, and messages to the agent that started it.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -103,11 +103,11 @@ pub(super) struct LocalControl {
     pub(super) ending: Ending,
 }
 
-/// What a process reads from.
+/// What a process reads from. Its terminal is open as long as somebody reads it.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
     Pipe(Arc<Pipe>),
-    Terminal(Arc<Pty>),
+    Terminal(Weak<Pty>),
 }
 
 impl LocalControl {
@@ -115,7 +115,7 @@ impl LocalControl {
         self.input.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn terminal(&self) -> Result<Arc<Pty>> {
+    fn terminal(&self) -> Result<Weak<Pty>> {
         match self.input() {
             Some(Input::Terminal(terminal)) => Ok(terminal),
             _ => Err(no_terminal()),
@@ -144,7 +144,7 @@ impl Control for LocalControl {
         let closed = || Error::new(ErrorKind::Unavailable, "the command no longer reads its input");
         let written = match self.input().ok_or_else(closed)? {
             Input::Pipe(pipe) => pipe.write(bytes).await,
-            Input::Terminal(terminal) => terminal.write(bytes).await,
+            Input::Terminal(terminal) => terminal.upgrade().ok_or_else(closed)?.write(bytes).await,
         };
         written.map_err(|error| closed().with_source(error))
     }
@@ -164,34 +164,41 @@ impl Control for LocalControl {
     }
 
     async fn resize(&self, size: Size) -> Result<()> {
-        self.terminal()?.resize(size)
+        let closed = || Error::new(ErrorKind::Unavailable, "the terminal is closed");
+        self.terminal()?.upgrade().ok_or_else(closed)?.resize(size)
     }
 
     async fn hang_up(&self) -> Result<()> {
         self.terminal()?;
-        self.instance.tell(Request::HangUp { target: self.id }).await
+        let target = self.id;
+        self.instance.ask(|id| Request::HangUp { id, target }).await.map(drop)
     }
 }
 
-/// What came of a program that could not be started: it says so and exits, as in a shell.
-pub(super) fn not_run(program: &str, errno: i32) -> Process {
+/// What came of a program that could not be started: it says so and exits, as in a shell; at a terminal, if it was to
+/// have one.
+pub(super) fn not_run(program: &str, errno: i32, terminal: bool) -> Process {
     let (code, reason) = match rustix::io::Errno::from_raw_os_error(errno) {
         rustix::io::Errno::NOENT => (127, "command not found".to_owned()),
         rustix::io::Errno::ACCESS => (126, "permission denied".to_owned()),
         rustix::io::Errno::NOEXEC => (126, "cannot execute: not a program".to_owned()),
         errno => (126, std::io::Error::from(errno).to_string()),
     };
-    let message = Bytes::from(format!("computesdk: {program}: {reason}\n"));
-    Process { output: Box::new(NotRun(Some(message), code)), control: Arc::new(NotRun(None, code)) }
+    let message = format!("computesdk: {program}: {reason}");
+    let said = match terminal {
+        true => Chunk::Stdout(Bytes::from(message + "\r\n")),
+        false => Chunk::Stderr(Bytes::from(message + "\n")),
+    };
+    Process { output: Box::new(NotRun(Some(said), code)), control: Arc::new(NotRun(None, code)) }
 }
 
 #[derive(Debug)]
-struct NotRun(Option<Bytes>, i32);
+struct NotRun(Option<Chunk>, i32);
 
 #[async_trait]
 impl Output for NotRun {
     async fn next(&mut self, _: Wanted) -> Option<Chunk> {
-        self.0.take().map(Chunk::Stderr)
+        self.0.take()
     }
 }
 

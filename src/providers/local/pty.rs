@@ -10,8 +10,9 @@ use rustix::fs::{FileType, OFlags};
 use rustix::termios::Winsize;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
-use super::descriptor::watch;
+use super::descriptor::{watch, when_ready};
 use super::error::nonsense;
 use super::link::Ending;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,8 +20,12 @@ use crate::provider::{Chunk, Output, Size, Wanted};
 
 /// Bytes read at once: what a terminal holds, as Linux has it.
 const CHUNK: usize = 4096;
-/// How long what was shown before the end of the process may take to arrive, if others keep the terminal open.
+/// How long what was shown before the end of the process may take to arrive, if others keep the terminal open, and how
+/// much it can be: the kernel's buffers hold less (`tty_buffer.c`). The rest is theirs.
 const REST: Duration = Duration::from_millis(200);
+const HELD: usize = 128 * 1024;
+/// How often a terminal is looked at that nobody holds any more, though its process runs.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The device number of `/dev/ptmx`, and the type of the file system that terminals are on
 /// (`linux/major.h`, `linux/magic.h`).
 const PTMX: (u32, u32) = (5, 2);
@@ -50,7 +55,7 @@ impl Pty {
     /// Reads what was shown; empty when nothing holds the other side any more (the kernel says `EIO`).
     async fn read(&self) -> Bytes {
         let mut buffer = Vec::with_capacity(CHUNK);
-        let read = self.0.async_io(Interest::READABLE, |fd| {
+        let read = when_ready(&self.0, Interest::READABLE, |fd| {
             rustix::io::read(fd, rustix::buffer::spare_capacity(&mut buffer)).map_err(Into::into)
         });
         match read.await {
@@ -62,7 +67,7 @@ impl Pty {
     pub(super) async fn write(&self, mut bytes: &[u8]) -> std::io::Result<()> {
         while !bytes.is_empty() {
             let write = |fd: &OwnedFd| rustix::io::write(fd, bytes).map_err(Into::into);
-            let written = self.0.async_io(Interest::WRITABLE, write).await?;
+            let written = when_ready(&self.0, Interest::WRITABLE, write).await?;
             bytes = &bytes[written..];
         }
         Ok(())
@@ -83,33 +88,57 @@ impl Pty {
 pub(super) struct PtyOutput {
     terminal: Arc<Pty>,
     ending: Ending,
-    ended: bool,
+    /// After the end of the process: how long it is read, and how far.
+    rest: Option<(Instant, usize)>,
     over: bool,
 }
 
 impl PtyOutput {
     pub(super) fn new(terminal: Arc<Pty>, ending: Ending) -> Self {
-        Self { terminal, ending, ended: false, over: false }
+        Self { terminal, ending, rest: None, over: false }
     }
 }
 
 #[async_trait]
 impl Output for PtyOutput {
     async fn next(&mut self, wanted: Wanted) -> Option<Chunk> {
-        while !(self.over && self.ended) {
+        while !self.over {
+            let until = self.rest.map(|(until, _)| until);
             tokio::select! {
                 biased;
-                bytes = self.terminal.read(), if wanted.stdout && !self.over => {
-                    if !bytes.is_empty() {
-                        return Some(Chunk::Stdout(bytes));
-                    }
-                    self.over = true;
+                // Seen first: a terminal that others fill without end is always readable.
+                () = end_of(&mut self.ending), if self.rest.is_none() => {
+                    self.rest = Some((Instant::now() + REST, HELD));
                 }
-                _ = self.ending.wait_for(Option::is_some), if !self.ended => self.ended = true,
-                () = tokio::time::sleep(REST), if wanted.stdout && self.ended => self.over = true,
+                bytes = self.terminal.read(), if wanted.stdout => match &mut self.rest {
+                    None if bytes.is_empty() => {
+                        // It can be opened again, as /dev/tty.
+                        let _ = tokio::time::timeout(PAUSE, end_of(&mut self.ending)).await;
+                    }
+                    None => return Some(Chunk::Stdout(bytes)),
+                    Some((_, held)) => {
+                        *held = held.saturating_sub(bytes.len());
+                        self.over = bytes.is_empty() || *held == 0;
+                        if !bytes.is_empty() {
+                            return Some(Chunk::Stdout(bytes));
+                        }
+                    }
+                },
+                () = sleep_until(until), if wanted.stdout => self.over = true,
                 () = std::future::pending() => {}
             }
         }
         None
+    }
+}
+
+async fn end_of(ending: &mut Ending) {
+    let _ = ending.wait_for(Option::is_some).await;
+}
+
+async fn sleep_until(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
