@@ -61,7 +61,7 @@ def heard(*_):
 signal.signal(signal.SIGHUP, heard)
 os.close(0); os.close(1); print('rea' + 'dy', file=open('/dev/tty', 'w'), flush=True); os.close(2)
 while True: time.sleep(60)";
-    sandbox.filesystem().write("/tmp/save.py", source.into()).await.unwrap();
+    sandbox.filesystem().write("/tmp/save.py", bytes::Bytes::from(source)).await.unwrap();
     let (terminal, mut screen) = open_shell(&sandbox).await;
     write(&terminal, "python3 /tmp/save.py\n").await;
     screen.until("ready").await;

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind as Io};
 use std::time::{Duration, Instant};
 
 use computesdk::error::{ErrorKind, Result};
-use computesdk::provider::{Command, CreateRequest, Process, Program};
+use computesdk::provider::{Command, CreateRequest, Process, Program, Wanted};
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -395,7 +395,7 @@ async fn what_is_connected_does_not_listen(at: At) {
 s = socket.create_server(('127.0.0.1', 9001)); c = socket.create_connection(('127.0.0.1', 9001)); a, _ = s.accept(); s.close()
 elsewhere = socket.create_server(('127.0.0.2', 9002)); print('ready', flush=True); time.sleep(60)";
     let mut process = start(&sandbox, source).await;
-    process.output.next().await.unwrap();
+    process.output.next(Wanted::BOTH).await.unwrap();
     for port in [9001, 9002] {
         assert!(!sandbox.instance().listens(port).await.unwrap(), "{port}");
         assert_unreached(&sandbox, port).await;

@@ -135,7 +135,7 @@ async fn its_size_is_what_it_was_given_and_what_it_was_changed_to(at: At) {
     let source = "import os, signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
 while True: print(*os.get_terminal_size(0), flush=True); signal.sigwait([signal.SIGWINCH])";
-    sandbox.filesystem().write("/tmp/size.py", source.into()).await.unwrap();
+    sandbox.filesystem().write("/tmp/size.py", bytes::Bytes::from(source)).await.unwrap();
     let options = TerminalOptions {
         command: Some("python3 /tmp/size.py".to_owned()),
         size: Size { cols: 132, rows: 43 },

@@ -35,7 +35,7 @@ async fn open(sandbox: &Sandbox, line: &str) -> Arc<Terminal> {
 
 /// A program of Python's, at a terminal.
 async fn open_python(sandbox: &Sandbox, source: &str) -> Arc<Terminal> {
-    sandbox.filesystem().write("/tmp/attack.py", source.to_owned().into()).await.unwrap();
+    sandbox.filesystem().write("/tmp/attack.py", bytes::Bytes::from(source.to_owned())).await.unwrap();
     open(sandbox, "exec python3 /tmp/attack.py").await
 }
 
