@@ -6,11 +6,14 @@ const { InvalidArgumentError } = require('./errors.js')
 
 /**
  * Gives a stream that is a command's input as a function that is asked for the next piece. It is closed when
- * the call is over, as `for await` would close it.
+ * the call is over, as `for await` would close it. `where` is told by errors.
  */
-function withPulledInput(args) {
+function withPulledInput(args, where) {
   if (args.some((argument) => isRecord(argument) && typeof argument.stdin === 'function')) {
-    throw new InvalidArgumentError('`stdin` must be a string, a Uint8Array or a stream, got a function')
+    throw new InvalidArgumentError(
+      '`stdin` must be a string, a Uint8Array or a stream, got a function',
+      where,
+    )
   }
   const at = args.findIndex((argument) => isRecord(argument) && isPulled(argument.stdin))
   if (at < 0) return { given: args }
@@ -20,7 +23,7 @@ function withPulledInput(args) {
     if (done) return null
     if (typeof value === 'string') return new TextEncoder().encode(value)
     if (value instanceof Uint8Array) return value
-    throw new InvalidArgumentError('`stdin` gave something that is neither a string nor a Uint8Array')
+    throw new InvalidArgumentError('`stdin` gave something that is neither a string nor a Uint8Array', where)
   }
   const close = async () => {
     try {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use napi::bindgen_prelude::Uint8Array;
+use napi::Env;
+use napi::bindgen_prelude::{PromiseRaw, Uint8Array};
 use napi_derive::napi;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -27,25 +28,32 @@ impl NativeReader {
 impl NativeReader {
     /// The next piece; `null` at the end, and after `close`.
     #[napi(skip_typescript)]
-    pub async fn next(&self) -> napi::Result<Option<Uint8Array>> {
-        let mut held = self.bytes.lock().await;
-        let next = async {
-            match held.as_mut() {
-                Some(bytes) => bytes.next().await.transpose(),
-                None => Ok(None),
+    pub fn next<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, Option<Uint8Array>>> {
+        let (bytes, closed) = (Arc::clone(&self.bytes), self.closed.clone());
+        env.spawn_future(async move {
+            let mut held = bytes.lock().await;
+            let next = async {
+                match held.as_mut() {
+                    Some(bytes) => bytes.next().await.transpose(),
+                    None => Ok(None),
+                }
+            };
+            let piece: Result<_> = closed.run_until_cancelled(next).await.unwrap_or(Ok(None));
+            if !matches!(piece, Ok(Some(_))) {
+                held.take();
             }
-        };
-        let piece: Result<_> = self.closed.run_until_cancelled(next).await.unwrap_or(Ok(None));
-        if !matches!(piece, Ok(Some(_))) {
-            held.take();
-        }
-        Ok(piece?.map(|bytes| Uint8Array::new(Vec::from(bytes))))
+            Ok(piece?.map(|bytes| Uint8Array::new(Vec::from(bytes))))
+        })
     }
 
     /// Gives up what is left.
     #[napi(skip_typescript)]
-    pub async fn close(&self) {
+    pub fn close<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, ()>> {
         self.closed.cancel();
-        self.bytes.lock().await.take();
+        let bytes = Arc::clone(&self.bytes);
+        env.spawn_future(async move {
+            bytes.lock().await.take();
+            Ok(())
+        })
     }
 }
