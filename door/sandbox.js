@@ -2,7 +2,7 @@
 // What the native classes `Sandbox` and `Filesystem` become for their users.
 
 const { asynchronous, hidden, later, methods, once, owners, place, real, withToken } = require('./calls.js')
-const { AbortError, fromNative } = require('./errors.js')
+const { AbortError, calledBy, fromNative } = require('./errors.js')
 const { withPulledInput } = require('./input.js')
 const { Sandbox, Filesystem } = require('./load.js')
 const { origins } = require('./plugin.js')
@@ -67,6 +67,8 @@ for (const name of ['runCommand', 'runCode']) {
   })
 }
 hidden(Sandbox.prototype, 'spawn', function (...args) {
+  const caller = {}
+  Error.captureStackTrace(caller, this.spawn)
   let begun
   try {
     begun = begin(this, 'spawn', spawn, args)
@@ -75,7 +77,11 @@ hidden(Sandbox.prototype, 'spawn', function (...args) {
     // It was asked for rightly, but too late.
     return new SpawnedProcess(Promise.reject(error))
   }
-  const { running, signal, settled } = begun
+  const { signal, settled } = begun
+  // It is told to whoever waits, and that may be somebody else.
+  const running = begun.running.catch((error) => {
+    throw calledBy(error, caller)
+  })
   running.then(
     ({ pid }) => settled(pid),
     () => settled(),
