@@ -162,6 +162,13 @@ function fromNative(error, { operation, provider, sandboxId, reason } = {}) {
   return new type(error.message, { ...rest, result })
 }
 
+/** An error of ours that names the lines of its caller, though nobody was waiting. */
+function calledBy(error, { stack }) {
+  const lines = stack.indexOf('\n')
+  if (error instanceof ComputeError && lines > 0) error.stack = `${error}${stack.slice(lines)}`
+  return error
+}
+
 function detailsOf(error) {
   if (!(error instanceof Error) || !(error.cause instanceof Error)) return undefined
   try {
@@ -179,6 +186,7 @@ function isCommandExitError(value) {
   )
 }
 
+module.exports.calledBy = calledBy
 module.exports.fromNative = fromNative
 module.exports.isCommandExitError = isCommandExitError
 module.exports.AbortError = AbortError

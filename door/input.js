@@ -104,11 +104,11 @@ function gathered(next) {
   }
 }
 
-/** Puts such a function in the place of a stream that is among the options as `stdin`. */
-function withPulledInput(args) {
+/** Puts such a function in the place of a stream that is among the options as `stdin`. `where` is told by errors. */
+function withPulledInput(args, where) {
   const at = args.findIndex((argument) => isRecord(argument) && argument.stdin !== undefined)
   if (at < 0) return { given: args }
-  const source = pulled('stdin', args[at].stdin)
+  const source = pulled('stdin', args[at].stdin, where)
   if (!source) return { given: args }
   const given = [...args]
   given[at] = { ...args[at], stdin: source.next }

@@ -2,6 +2,7 @@
 // What the native class `Sandbox` becomes for its users.
 
 const { asynchronous, hidden, later, methods, once, owners, place, real, withToken } = require('./calls.js')
+const { AbortError, calledBy, fromNative } = require('./errors.js')
 const { withPulledInput } = require('./input.js')
 const { Sandbox } = require('./load.js')
 const { origins } = require('./plugin.js')
@@ -28,13 +29,13 @@ once(Sandbox.prototype, 'terminal', function () {
 })
 
 /**
- * Begins to run something. Its signal is listened to, and its input open, until it has ended: that is when the call is
- * settled, or later, if it goes on after that under a `pid`.
+ * Begins to run something, and throws if it was asked for wrongly. Its signal is listened to, and its input open, until
+ * it has ended: that is when the call is settled, or later, if it goes on after that under a `pid`.
  */
 function begin(sandbox, name, method, args) {
   const where = place(sandbox, name)
-  const { given: fed, close } = withPulledInput(args)
-  const { given, signal, release } = withToken(fed, () => where)
+  const { given: fed, close } = withPulledInput(args, where)
+  let release
   const ended = () => {
     release?.()
     close?.()
@@ -43,7 +44,15 @@ function begin(sandbox, name, method, args) {
     if (pid === undefined) ended()
     else if (release || close) whenEnded.call(sandbox, pid, ended)
   }
-  return { running: real(() => method.apply(sandbox, given), where, signal), signal, settled }
+  try {
+    const token = withToken(fed, () => where)
+    release = token.release
+    const begun = method.apply(sandbox, token.given)
+    return { running: real(() => begun, where, token.signal), signal: token.signal, settled }
+  } catch (error) {
+    ended()
+    throw fromNative(error, where)
+  }
 }
 
 for (const name of ['runCommand', 'runCode']) {
@@ -61,7 +70,21 @@ for (const name of ['runCommand', 'runCode']) {
   })
 }
 hidden(Sandbox.prototype, 'spawn', function (...args) {
-  const { running, signal, settled } = begin(this, 'spawn', spawn, args)
+  const caller = {}
+  Error.captureStackTrace(caller, this.spawn)
+  let begun
+  try {
+    begun = begin(this, 'spawn', spawn, args)
+  } catch (error) {
+    if (!(error instanceof AbortError)) throw error
+    // It was asked for rightly, but too late.
+    return new SpawnedProcess(Promise.reject(error))
+  }
+  const { signal, settled } = begun
+  // It is told to whoever waits, and that may be somebody else.
+  const running = begun.running.catch((error) => {
+    throw calledBy(error, caller)
+  })
   running.then(
     ({ pid }) => settled(pid),
     () => settled(),

@@ -4,8 +4,8 @@
 const { fromNative } = require('./errors.js')
 
 /**
- * A web stream of what a native reader gives, which may be a promise. It reads a piece when it is asked for one; cancelled, it lets go of
- * what it reads. What fails is the real error, which has happened at `place`.
+ * A web stream of what a native reader, which may be a promise, gives. It reads a piece when it is asked for one;
+ * cancelled, it lets go of what it reads. What fails is the real error, which has happened at `place`.
  */
 function streamOf(reader, place) {
   return new ReadableStream(

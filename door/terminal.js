@@ -2,6 +2,7 @@
 // Terminals.
 
 const { asynchronous } = require('./calls.js')
+const { InvalidArgumentError } = require('./errors.js')
 const { NativeTerminal, Sandbox } = require('./load.js')
 
 const open = asynchronous(Sandbox.prototype.openTerminal, 'terminal.create')
@@ -21,6 +22,8 @@ class Terminal {
   /** Whether what it shows is being told; the exit code then comes after the last of it. */
   #followed = false
   #awaited = false
+  /** The exit code, from when it is to be told. */
+  #exit
   #told = false
 
   constructor(given, native) {
@@ -76,7 +79,9 @@ class Terminal {
 
   set onExit(handler) {
     this.#onExit = checked('onExit', handler)
-    if (!handler || this.#awaited) return
+    if (!handler) return
+    if (this.#exit !== undefined) queueMicrotask(() => this.#tellExit())
+    if (this.#followed || this.#awaited) return
     this.#awaited = true
     this.#native.exited((_, exitCode) => {
       if (!this.#followed) this.#exited(exitCode)
@@ -96,15 +101,23 @@ class Terminal {
   }
 
   #exited(exitCode) {
-    if (this.#told) return
+    this.#exit = exitCode
+    this.#tellExit()
+  }
+
+  /** Tells it once, to the first who listens. */
+  #tellExit() {
+    if (this.#told || !this.#onExit) return
     this.#told = true
-    calmly(() => this.#onExit?.(exitCode))
+    calmly(() => this.#onExit(this.#exit))
   }
 }
 
 function checked(name, handler) {
   if (handler === undefined || handler === null) return undefined
-  if (typeof handler !== 'function') throw new TypeError(`\`${name}\` must be a function`)
+  if (typeof handler !== 'function') {
+    throw new InvalidArgumentError(`\`${name}\` must be a function, got ${typeof handler}`)
+  }
   return handler
 }
 

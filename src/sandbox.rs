@@ -360,7 +360,7 @@ fn refuse_broken_source(language: Language, output: Output) -> Result<CodeOutput
 }
 
 /// Refuses what no provider can run.
-fn check(command: &Command) -> Result<()> {
+pub(crate) fn check(command: &Command) -> Result<()> {
     let nul = |what: String| Error::invalid(format!("{what} contains a NUL character"));
     let mut total = 0;
     match &command.program {

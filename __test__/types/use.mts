@@ -53,6 +53,8 @@ import {
   type SandboxInterface,
   type SandboxStatus,
   type SandboxTerminal,
+  type SpawnedProcess,
+  type SpawnOptions,
   Terminal,
   type TerminalCreateOptions,
   type TerminalSession,
@@ -455,20 +457,106 @@ export async function handler(provider: Provider, request: Request, body: any) {
   return params
 }
 
-/** Processes, ports and terminals. */
+/** Processes and ports. */
 export async function goingOn() {
   const child = sandbox.spawn('cat', ['-'], { cwd: '/' })
+  same<typeof child, SpawnedProcess>()
   const result: CommandResult = await child
-  const number: number | undefined = child.pid
-  const process: Process | null = await sandbox.getProcess(number ?? 0)
+  same<typeof child.pid, number | undefined>()
+  const found = await sandbox.getProcess(child.pid ?? 0)
+  same<typeof found, Process | null>()
+  same<Awaited<ReturnType<typeof sandbox.processes>>, Process[]>()
   for await (const piece of child) piece.trim()
-  const terminals: SandboxTerminal = sandbox.terminal
-  const options: TerminalCreateOptions = { cols: 80, onData: undefined, onExit: (exitCode) => exitCode + 1 }
-  const terminal: Terminal = await terminals.create(options)
+  const options: SpawnOptions = {
+    timeout: number,
+    signal,
+    stdin: text,
+    maxOutput: number,
+    throwOnError: true,
+  }
+  const both = await Promise.all([sandbox.spawn('true', options), sandbox.spawn(['true'], options)])
+  same<typeof both, [CommandResult, CommandResult]>()
+  const code = await child.then((result) => result.exitCode).finally(() => {})
+  same<typeof code, number>()
+  await child.stdin.write(bytes)
+  await child.stdin.write('text')
+  await child.stdin.end()
+  await child.stdout.pipeTo(new WritableStream<Uint8Array>())
+  const written = await new Response(child.stderr).text()
+  same<Promise<CommandResult>, ReturnType<typeof child.wait>>()
+  if (found) {
+    same<typeof found.pid, number>()
+    await found.kill('SIGTERM')
+    for await (const piece of found) piece.trim()
+    // What was found is no promise: it can be returned, and is waited for by name.
+    const returned = async () => found
+    same<Awaited<ReturnType<typeof returned>>, Process>()
+    // @ts-expect-error: it is not waited for by itself
+    const exit: number = (await found).exitCode
+    // @ts-expect-error: a number does not change
+    found.pid = exit
+  }
+  const begun = await sandbox.runCode('1', { background: true })
+  same<typeof begun.pid, number>()
+  same<typeof begun.language, Language>()
+  await sandbox.waitForPort(3000, { timeout: 1 })
+  // @ts-expect-error: what it starts always goes on
+  sandbox.spawn('cat', { background: true })
+  // @ts-expect-error: arguments are strings
+  sandbox.spawn('cat', [1])
+  // @ts-expect-error: a number is no text
+  await child.stdin.write(1)
+  // @ts-expect-error: signals have names
+  await child.kill(15)
+  // @ts-expect-error: a number it is
+  await sandbox.getProcess('1')
+  return { result, written }
+}
+
+/** Terminals. */
+export async function terminals() {
+  const manager: SandboxTerminal = sandbox.terminal
+  const options: TerminalCreateOptions = {
+    command: text,
+    cols: number,
+    rows: number,
+    cwd: text,
+    env: { TERM: text },
+    onData: (data) => data.byteLength,
+    onExit: (exitCode) => exitCode + 1,
+  }
+  const terminal = await manager.create(options)
+  same<typeof terminal, Terminal>()
   const session: TerminalSession = terminal
+  same<typeof terminal.status, 'running' | 'exited'>()
+  same<typeof terminal.onData, ((data: Uint8Array) => void) | undefined>()
+  if (terminal.exitCode !== undefined) same<typeof terminal.exitCode, number>()
   terminal.onData = (data) => data.byteLength
   terminal.onData = undefined
-  return { result, process, session }
+  terminal.onExit = (exitCode) => exitCode.toFixed()
+  await terminal.write(bytes)
+  await terminal.write('text')
+  await terminal.resize(terminal.rows, terminal.cols)
+  await manager.create()
+  await manager.create({ onData: undefined, env: process.env })
+  const found = await manager.getById(String(terminal.pid))
+  same<typeof found, Terminal | null>()
+  same<Awaited<ReturnType<typeof manager.list>>, Terminal[]>()
+  same<Promise<void>, ReturnType<typeof manager.destroy>>()
+  same<Promise<void>, ReturnType<typeof terminal.kill>>()
+  // @ts-expect-error: a size is a number
+  await manager.create({ cols: '80' })
+  // @ts-expect-error: no such option
+  await manager.create({ columns: 80 })
+  // @ts-expect-error: what is shown is bytes
+  await manager.create({ onData: (data: string) => data })
+  // @ts-expect-error: a size has two sides
+  await terminal.resize(80)
+  // @ts-expect-error: a size changes by resize
+  terminal.cols = 80
+  // @ts-expect-error: only what runs is found
+  found.kill()
+  return session
 }
 
 /** The interfaces can be written by others. */

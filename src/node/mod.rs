@@ -3,6 +3,9 @@
 //! Arguments are read and checked here, on JavaScript's thread, before anything begins; the work is a
 //! future; its result is a plain value. Errors cross as values too (see [`error`]): the door (`door/`)
 //! makes real classes of them, with the caller's stack.
+//!
+//! No method is an `async fn`: its future would borrow the object, which a worker thread that is terminated frees
+//! while the future runs. Methods give futures of their own what they need, and spawn them.
 #![expect(
     unsafe_code,
     reason = "the macros of napi-derive write it, and a value of JavaScript is converted by it"

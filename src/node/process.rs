@@ -38,10 +38,14 @@ impl NativeProcess {
     }
 
     #[napi(skip_typescript)]
-    pub async fn wait(&self) -> napi::Result<CommandResult> {
-        let output = self.sandbox.operation("wait", self.process.wait()).await?;
-        raise(&self.sandbox, "wait", &output, self.throw_on_error)?;
-        Ok(CommandResult::new(output, self.sandbox.id(), self.sandbox.provider().name()))
+    pub fn wait<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, CommandResult>> {
+        let (sandbox, process) = (self.sandbox.clone(), Arc::clone(&self.process));
+        let throw_on_error = self.throw_on_error;
+        env.spawn_future(async move {
+            let output = sandbox.operation("wait", process.wait()).await?;
+            raise(&sandbox, "wait", &output, throw_on_error)?;
+            Ok(CommandResult::new(output, sandbox.id(), sandbox.provider().name()))
+        })
     }
 
     #[napi(skip_typescript)]
@@ -86,7 +90,7 @@ impl NativeProcess {
     #[napi(skip_typescript)]
     pub fn texts(&self) -> NativeTexts {
         let reader = self.process.reader(Wanted::BOTH, self.owns);
-        NativeTexts(Mutex::new(Some((reader, Default::default()))))
+        NativeTexts(Arc::new(Mutex::new(Some((reader, Default::default())))))
     }
 
     /// Whoever wanted to read it from its start has said so.
@@ -110,33 +114,43 @@ impl NativeProcess {
 
 /// What a process writes to both streams, as text.
 #[napi]
-pub struct NativeTexts(Mutex<Option<(core::Reader, [Utf8; 2])>>);
+pub struct NativeTexts(Arc<Mutex<Option<Texts>>>);
+
+/// A reader of both streams, and what is begun of a character in each.
+type Texts = (core::Reader, [Utf8; 2]);
 
 #[napi]
 impl NativeTexts {
     /// The next piece, never a part of a character; `null` at the end, and after `close`.
     #[napi(skip_typescript)]
-    pub async fn next(&self) -> Option<String> {
-        let mut held = self.0.lock().await;
-        loop {
-            let (reader, decoders) = held.as_mut()?;
-            let Some(chunk) = reader.next().await else {
-                let rest: String = decoders.iter_mut().map(Utf8::finish).collect();
-                held.take();
-                return Some(rest).filter(|rest| !rest.is_empty());
-            };
-            let (stream, bytes) = chunk.parts();
-            let text = decoders[stream].decode(bytes);
-            if !text.is_empty() {
-                return Some(text);
+    pub fn next<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, Option<String>>> {
+        let texts = Arc::clone(&self.0);
+        env.spawn_future(async move {
+            let mut held = texts.lock().await;
+            while let Some((reader, decoders)) = held.as_mut() {
+                let Some(chunk) = reader.next().await else {
+                    let rest: String = decoders.iter_mut().map(Utf8::finish).collect();
+                    held.take();
+                    return Ok(Some(rest).filter(|rest| !rest.is_empty()));
+                };
+                let (stream, bytes) = chunk.parts();
+                let text = decoders[stream].decode(bytes);
+                if !text.is_empty() {
+                    return Ok(Some(text));
+                }
             }
-        }
+            Ok(None)
+        })
     }
 
     /// Gives up what is left.
     #[napi(skip_typescript)]
-    pub async fn close(&self) {
-        self.0.lock().await.take();
+    pub fn close<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, ()>> {
+        let texts = Arc::clone(&self.0);
+        env.spawn_future(async move {
+            texts.lock().await.take();
+            Ok(())
+        })
     }
 }
 

@@ -129,6 +129,7 @@ impl Sandbox {
         let sandbox = self.core.clone();
         // Its input is there to be written to, unless it is given.
         let command = Command { program, stdin: true, ..run.command };
+        core::check(&command)?;
         env.spawn_future(async move {
             let process = sandbox.spawn(command, run.options).await?;
             let throw_on_error = run.throw_on_error == Some(true);
@@ -151,14 +152,17 @@ impl Sandbox {
     }
 
     #[napi(skip_typescript)]
-    pub async fn processes(&self) -> napi::Result<Vec<NativeProcess>> {
-        let handle = |process| NativeProcess {
-            sandbox: self.core.clone(),
-            process,
-            owns: false,
-            throw_on_error: false,
-        };
-        Ok(self.core.processes().await?.into_iter().map(handle).collect())
+    pub fn processes<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, Vec<NativeProcess>>> {
+        let sandbox = self.core.clone();
+        env.spawn_future(async move {
+            let handle = |process| NativeProcess {
+                sandbox: sandbox.clone(),
+                process,
+                owns: false,
+                throw_on_error: false,
+            };
+            Ok(sandbox.processes().await?.into_iter().map(handle).collect())
+        })
     }
 
     /// Calls `notice` once a process that was started here has ended.
@@ -182,9 +186,12 @@ impl Sandbox {
     }
 
     #[napi(skip_typescript)]
-    pub async fn terminals(&self) -> napi::Result<Vec<NativeTerminal>> {
-        let handle = |terminal| NativeTerminal { sandbox: self.core.clone(), terminal };
-        Ok(self.core.terminals().await?.into_iter().map(handle).collect())
+    pub fn terminals<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, Vec<NativeTerminal>>> {
+        let sandbox = self.core.clone();
+        env.spawn_future(async move {
+            let handle = |terminal| NativeTerminal { sandbox: sandbox.clone(), terminal };
+            Ok(sandbox.terminals().await?.into_iter().map(handle).collect())
+        })
     }
 
     #[napi(skip_typescript)]
@@ -208,9 +215,12 @@ impl Sandbox {
     /// const { status, expiresAt } = await sandbox.getInfo()
     /// ```
     #[napi]
-    pub async fn get_info(&self) -> napi::Result<SandboxInfo> {
-        let info = self.core.info().await?;
-        Ok(SandboxInfo::new(self.core.provider().name(), info))
+    pub fn get_info<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, SandboxInfo>> {
+        let sandbox = self.core.clone();
+        env.spawn_future(async move {
+            let info = sandbox.info().await?;
+            Ok(SandboxInfo::new(sandbox.provider().name(), info))
+        })
     }
 
     /// Lets it live longer, by `ms` milliseconds.
@@ -270,15 +280,16 @@ impl Sandbox {
     }
 
     /// Ends it and all that runs in it. Twice is fine.
-    #[napi]
-    pub async fn destroy(&self) -> napi::Result<()> {
-        Ok(self.core.destroy().await?)
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn destroy<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, ()>> {
+        let sandbox = self.core.clone();
+        env.spawn_future(async move { Ok(sandbox.destroy().await?) })
     }
 
     /// The same as `destroy`.
-    #[napi]
-    pub async fn kill(&self) -> napi::Result<()> {
-        Ok(self.core.destroy().await?)
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn kill<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, ()>> {
+        self.destroy(env)
     }
 
     #[napi(skip_typescript)]

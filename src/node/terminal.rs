@@ -106,8 +106,9 @@ impl NativeTerminal {
     }
 
     #[napi(skip_typescript)]
-    pub async fn kill(&self) -> napi::Result<()> {
-        Ok(self.sandbox.operation("terminal.kill", self.terminal.kill()).await?)
+    pub fn kill<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, ()>> {
+        let (sandbox, terminal) = (self.sandbox.clone(), Arc::clone(&self.terminal));
+        env.spawn_future(async move { Ok(sandbox.operation("terminal.kill", terminal.kill()).await?) })
     }
 
     /// Tells what it shows, from what is kept on, and then its exit code.
