@@ -21,8 +21,6 @@ const cold = local({ python, spares: 0 })
 
 const times = (count, work) => Promise.all(Array.from({ length: count }, work))
 const OUTPUT = 'head -c 100000000 /dev/zero'
-const SMALL = Buffer.alloc(1024, 'x')
-const LARGE = Buffer.alloc(64 * MIB, 'x')
 const PAGE = 256 * MIB
 const SERVER = `
 const chunk = Buffer.alloc(1 << 20)
@@ -39,18 +37,11 @@ require('node:http').createServer((request, response) => {
   more()
 }).listen(8000, '127.0.0.1')`
 
-export async function rows() {
+/** Sandboxes, commands and code. */
+export async function commands() {
   const sandbox = await compute.sandbox.create({ timeout: 0 })
-  const files = await mkdtemp('/dev/shm/computesdk-bench-')
   const docker = container()
-  const served = await serve(sandbox)
-  const file = (name) => path.join(files, name)
   let last
-
-  await sandbox.filesystem.writeFile('/tmp/small', SMALL)
-  await sandbox.filesystem.writeFile('/tmp/large', LARGE)
-  await writeFile(file('small'), SMALL)
-  await writeFile(file('large'), LARGE)
 
   const table = [
     {
@@ -112,6 +103,29 @@ export async function rows() {
       ours: () => sandbox.runCommand(OUTPUT, { maxOutput: 0 }),
       node: () => ended('sh', ['-c', OUTPUT]),
     },
+  ]
+  const end = async () => {
+    await sandbox.destroy()
+    docker?.stop()
+  }
+  return { table, end }
+}
+
+/** Files and ports. */
+export async function transfers() {
+  const sandbox = await compute.sandbox.create({ timeout: 0 })
+  const files = await mkdtemp('/dev/shm/computesdk-bench-')
+  const served = await serve(sandbox)
+  const file = (name) => path.join(files, name)
+  const small = Buffer.alloc(1024, 'x')
+  const large = Buffer.alloc(64 * MIB, 'x')
+
+  await sandbox.filesystem.writeFile('/tmp/small', small)
+  await sandbox.filesystem.writeFile('/tmp/large', large)
+  await writeFile(file('small'), small)
+  await writeFile(file('large'), large)
+
+  const table = [
     {
       what: 'readFile, 1 KiB',
       ours: () => sandbox.filesystem.readFile('/tmp/small'),
@@ -119,22 +133,22 @@ export async function rows() {
     },
     {
       what: 'writeFile, 1 KiB',
-      ours: () => sandbox.filesystem.writeFile('/tmp/small', SMALL),
-      node: () => writeFile(file('small'), SMALL),
+      ours: () => sandbox.filesystem.writeFile('/tmp/small', small),
+      node: () => writeFile(file('small'), small),
     },
     {
       what: 'readFile, 64 MiB as bytes',
       slow: true,
-      bytes: LARGE.length,
+      bytes: large.length,
       ours: () => sandbox.filesystem.readFile('/tmp/large', { encoding: 'bytes' }),
       node: () => readFile(file('large')),
     },
     {
       what: 'writeFile, 64 MiB',
       slow: true,
-      bytes: LARGE.length,
-      ours: () => sandbox.filesystem.writeFile('/tmp/large', LARGE),
-      node: () => writeFile(file('large'), LARGE),
+      bytes: large.length,
+      ours: () => sandbox.filesystem.writeFile('/tmp/large', large),
+      node: () => writeFile(file('large'), large),
     },
     {
       what: 'getUrl: 256 MiB over HTTP',
@@ -157,7 +171,6 @@ export async function rows() {
   const end = async () => {
     await sandbox.destroy()
     await served.stop()
-    docker?.stop()
     await rm(files, { recursive: true })
   }
   return { table, end }
