@@ -114,7 +114,10 @@ impl NativeProcess {
 
 /// What a process writes to both streams, as text.
 #[napi]
-pub struct NativeTexts(Arc<Mutex<Option<(core::Reader, [Utf8; 2])>>>);
+pub struct NativeTexts(Arc<Mutex<Option<Texts>>>);
+
+/// A reader, and what it has begun to read of a character of each stream.
+type Texts = (core::Reader, [Utf8; 2]);
 
 #[napi]
 impl NativeTexts {
