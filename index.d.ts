@@ -429,7 +429,10 @@ export type SpawnOptions = Omit<RunCommandOptions, 'background'>
 export interface Process extends AsyncIterable<string> {
   /** Its number in the sandbox. */
   readonly pid: number
-  /** What it reads. Raises `UnavailableError` when it no longer reads. */
+  /**
+   * What it reads, in the order of the calls, whether or not they are waited for. `write` raises `UnavailableError` when
+   * it no longer reads.
+   */
   readonly stdin: { write(data: string | Uint8Array): Promise<void>; end(): Promise<void> }
   /** Its standard output, from the latest that is kept on. */
   readonly stdout: ReadableStream<Uint8Array>
@@ -455,7 +458,8 @@ export interface SandboxTerminal {
   /**
    * Opens a terminal and runs a command in it.
    *
-   * Raises `NotFoundError` if `cwd` is not there, and `InvalidArgumentError`.
+   * Raises `NotFoundError` if `cwd` is not there, `QuotaExceededError` if too many are open, and
+   * `InvalidArgumentError`.
    *
    * @example
    * ```ts
@@ -517,15 +521,18 @@ export interface TerminalSession {
    * latest 1 MiB of it.
    */
   onData: ((data: Uint8Array) => void) | undefined
-  /** Takes the exit code. Setting it replaces the one before. */
+  /** Takes the exit code, once. Setting it replaces the one before; set after the exit, it is told as well. */
   onExit: ((exitCode: number) => void) | undefined
-  /** Types into it. One that has ended raises `NotFoundError`. */
+  /**
+   * Types into it, in the order of the calls, whether or not they are waited for. One that has ended raises
+   * `NotFoundError`.
+   */
   write(data: string | Uint8Array): Promise<void>
   /** Changes its size; what runs in it is told (`SIGWINCH`). One that has ended raises `NotFoundError`. */
   resize(cols: number, rows: number): Promise<void>
   /**
-   * Ends it: what runs in it is told that the terminal is gone (`SIGHUP`), and killed if it is still there after a
-   * second. One that has ended is fine.
+   * Ends it: everything that runs in it is told that the terminal is gone (`SIGHUP`), and killed if it is still there
+   * after a second. One that has ended is fine.
    */
   kill(): Promise<void>
 }

@@ -116,7 +116,7 @@ impl NativeProcess {
 #[napi]
 pub struct NativeTexts(Arc<Mutex<Option<Texts>>>);
 
-/// A reader of both streams, and what is begun of a character in each.
+/// A reader, and what it has begun to read of a character of each stream.
 type Texts = (core::Reader, [Utf8; 2]);
 
 #[napi]

@@ -152,7 +152,7 @@ async fn all_is_kept_until_it_is_known_who_reads(at: At) {
     assert!(rest(&mut reader).await[0] == sequence(400_000));
     // One that is asked for too late has missed something, but nothing in between.
     let [latest, _] = rest(&mut process.reader(STDOUT, true)).await;
-    assert_eq!(latest.len(), KEPT);
+    assert!((KEPT..KEPT + (128 << 10)).contains(&latest.len()), "{} bytes", latest.len());
     assert!(sequence(400_000).ends_with(&latest));
 }
 
