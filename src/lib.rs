@@ -8,7 +8,7 @@
 //! * [`provider`] – the contract with the places that make sandboxes.
 //! * [`providers`] – those places, side by side.
 //! * `transport` – HTTP, for the providers that are servers.
-//! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log; `memory`, for what is large.
+//! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log.
 //! * `node` – all that knows JavaScript; compiled with the feature `napi`.
 //!
 //! Without `napi` this is a plain Rust library: `cargo test --no-default-features`.
@@ -20,7 +20,6 @@ pub mod config;
 pub mod error;
 pub mod filesystem;
 #[cfg(any(feature = "napi", target_os = "linux"))]
-mod memory;
 #[cfg(feature = "napi")]
 mod node;
 pub mod process;

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::thrown;
 use crate::error::{Error, Result};
-use crate::memory::room;
 use crate::provider::Provider;
 
 /// The largest whole number that JavaScript is exact about.
@@ -127,11 +126,7 @@ pub(super) fn bytes(name: &str, value: &Unknown<'_>) -> Result<Bytes> {
     }
     // Copied: JavaScript may change its array while it is written.
     match cast::<Uint8Array>(value) {
-        Ok(array) => {
-            let mut bytes = room(array.len());
-            bytes.extend_from_slice(&array);
-            Ok(Bytes::from(bytes))
-        }
+        Ok(array) => Ok(Bytes::copy_from_slice(&array)),
         Err(_) => {
             Err(wrong(name, "a string, a Uint8Array, a Blob or a stream of strings and Uint8Arrays", value)
                 .with_hint("what has bytes in another form becomes a Uint8Array: new Uint8Array(buffer)"))

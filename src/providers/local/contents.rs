@@ -15,7 +15,6 @@ use super::error::{About, nonsense, of_file};
 use super::files::{SMALL, refused};
 use super::instance::LocalInstance;
 use crate::error::{Error, Result};
-use crate::memory::room;
 use crate::provider::{ByteStream, Content};
 
 /// Bytes written at once: between two writes an end of the sandbox is seen.
@@ -137,7 +136,7 @@ fn own_file(file: &OwnedFd) -> Result<u64> {
 
 /// Reads straight into the memory that the bytes will stay in.
 fn read_at(file: &OwnedFd, at: u64, most: usize) -> rustix::io::Result<Bytes> {
-    let mut bytes = room(most);
+    let mut bytes = Vec::with_capacity(most);
     while bytes.len() < most {
         let from = at + bytes.len() as u64;
         if rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), from)? == 0 {
