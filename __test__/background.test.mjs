@@ -190,6 +190,31 @@ describe('background', () => {
 })
 
 describe('getProcess and processes', () => {
+  test('tell programs apart that are not there', async () => {
+    const begun = await Promise.all(['one', 'two'].map((name) => box.runCommand([name], { background })))
+    assert.notEqual(begun[0].pid, begun[1].pid)
+    for (const [at, name] of ['one', 'two'].entries()) {
+      const found = await box.getProcess(begun[at].pid)
+      const { stderr, exitCode } = await found.wait()
+      assert.equal(exitCode, 127)
+      assert.match(stderr, new RegExp(name))
+    }
+  })
+
+  test('hold little of what many have written', async () => {
+    const own = await sandbox()
+    const before = process.memoryUsage().rss
+    for (let count = 0; count < 100; count++) {
+      const { pid } = await own.runCommand('head -c 1100000 /dev/zero | tee /dev/stderr | tr "\\0" "\\377"', {
+        background,
+      })
+      await (await own.getProcess(pid)).wait()
+    }
+    const grown = (process.memoryUsage().rss - before) >> 20
+    await own.destroy()
+    assert.ok(grown < 150, `${grown} MiB`)
+  })
+
   test('find what goes on, as what can be returned', async () => {
     const { pid } = await box.runCommand('echo out; echo err >&2; exec sleep 1000', { background })
     const found = await box.getProcess(pid)

@@ -320,6 +320,24 @@ describe('what a process reads', () => {
     })
     assert.equal(await failure(failing), broken)
   })
+
+  test('is taken when it is written, whatever becomes of the array', async () => {
+    const child = box.spawn('cat', [])
+    const data = new TextEncoder().encode('hello')
+    const written = child.stdin.write(data)
+    data.fill(0)
+    await written
+    await child.stdin.end()
+    assert.equal((await child).stdout, 'hello')
+  })
+
+  test('is waited for no longer than the process lives, whoever holds the pipe', async () => {
+    const child = box.spawn('sleep 30 <&0 & exit 0')
+    const written = failure(child.stdin.write('x'.repeat(1 << 20)), UnavailableError)
+    const ended = child.stdin.end()
+    assert.equal((await child).exitCode, 0)
+    await Promise.all([written, ended])
+  })
 })
 
 describe('kill', () => {

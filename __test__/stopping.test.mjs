@@ -45,6 +45,12 @@ describe('a time limit', () => {
     await eventually('the tree is dead', async () => (await running(`^sleep ${seconds}$`)) === 0)
   })
 
+  test('is none for what has ended in time, however late its listener is', async () => {
+    const late = () => new Promise((resolve) => setTimeout(resolve, 900))
+    const result = await box.runCommand('echo hi', { timeout: 500, onStdout: late })
+    assert.deepEqual([result.exitCode, result.timedOut, result.stdout], [0, undefined, 'hi\n'])
+  })
+
   test('kills what ignores signals', async () => {
     const seconds = unique()
     const result = await box.runCommand(`trap '' TERM INT HUP; while :; do sleep ${seconds}; done`, {

@@ -40,7 +40,11 @@ class Process {
 
   get stdin() {
     return {
-      write: async (data) => write.call(await this.#begun, data),
+      write: async (data) => {
+        // Taken now: the array may be used again while the process is started.
+        const taken = this.#pid === undefined && data instanceof Uint8Array ? data.slice() : data
+        return write.call(await this.#begun, taken)
+      },
       end: async () => end.call(await this.#begun),
     }
   }

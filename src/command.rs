@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -147,6 +147,11 @@ impl Following {
                 biased;
                 () = limits.cancel.cancelled(), if running.stop.is_none() => running.end(Stop::Abort).await?,
                 () = until(running.limit) => match running.stop {
+                    // It has ended in time, and only its listener is late.
+                    None if running.has_ended() => {
+                        running.limit = None;
+                        audience.hush();
+                    }
                     None => running.end(Stop::Timeout).await?,
                     // The command has ended, but its listener is still at what it wrote: that is its own affair.
                     Some(_) if audience.is_telling() => {
@@ -204,6 +209,10 @@ struct Running {
 impl Running {
     fn new(control: Arc<dyn Control>, limit: Option<Instant>) -> Self {
         Self { control, stop: None, limit, ended: false }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.control.wait().now_or_never().is_some()
     }
 
     /// Kills the command, once. It has to be gone soon.
@@ -318,10 +327,8 @@ impl Kept {
     fn output(self, exit: Exit, timed_out: bool, duration: Duration) -> Output {
         let ([stdout, stderr], truncated) = match self {
             Self::Head(head) => (head.kept.map(|bytes| first(bytes, head.truncated)), head.truncated),
-            Self::Log(log) => {
-                let (kept, truncated) = log.latest();
-                (kept.map(|bytes: Vec<u8>| last(&bytes, truncated)), truncated)
-            }
+            // Whoever asks for the latest takes it from the log: kept as text too, it would be there twice.
+            Self::Log(_) => Default::default(),
         };
         let (code, signal) = match exit {
             Exit::Code(code) => (code, None),
@@ -330,6 +337,13 @@ impl Kept {
         let exit_code = if timed_out { TIMED_OUT } else { code };
         Output { stdout, stderr, exit_code, signal, timed_out, truncated, duration }
     }
+}
+
+/// Completes what came of a process by the latest that its log has.
+pub(crate) fn with_latest(output: Output, log: &Log) -> Output {
+    let (kept, truncated) = log.latest();
+    let [stdout, stderr] = kept.map(|bytes| last(&bytes, truncated));
+    Output { stdout, stderr, truncated, ..output }
 }
 
 /// Tells a listener of output, one piece after the other.

@@ -114,7 +114,7 @@ impl Terminal {
 
     /// How its process ended, if it has. The end of the sandbox kills it.
     pub fn exit_code(&self) -> Option<i32> {
-        self.has_ended().then(|| self.process.ended().map_or(KILLED, |output| output.exit_code))
+        self.has_ended().then(|| self.process.exit_code().unwrap_or(KILLED))
     }
 
     /// Waits for its end, and tells how its process ended.

@@ -189,7 +189,7 @@ impl Broker {
         let limits = self.cgroups.as_mut().and_then(|cgroups| cgroups.make(plan));
 
         let pid = match sandbox::clone().step("create namespaces") {
-            Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits, child_gate),
+            Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits, child_gate, id.is_none()),
             Ok(pid) => pid,
             Err(failure) => {
                 if let (Some(cgroups), Some(limits)) = (&mut self.cgroups, limits) {

@@ -65,6 +65,9 @@ const DIRECTORIES: [(&str, bool); 15] = [
     ("workspace", false),
 ];
 
+/// What the message is that brings the link; any other at the gate is a list of [`Form`]s.
+const LINK: u8 = u8::MAX;
+
 /// Where programs of our own go if not to /usr/local/bin.
 const SPARE_BIN: &str = "/opt/bin";
 
@@ -106,19 +109,21 @@ pub fn become_pid1(
     identity: &Identity,
     limits: Option<Cgroup>,
     gate: OwnedFd,
+    spare: bool,
 ) -> ! {
-    let ready = isolate(plan, ground, identity, limits, &gate);
-    // If the broker has gone, or nobody ever asked for this one, there is nobody to tell.
-    let code = match (wait_for_link(gate), ready) {
-        (Some(link), Ok(ready)) => {
-            let sent = channel::send(&link, &encode(&ready), &[]);
-            if sent.is_ok() { crate::pid1::run(link, plan) } else { 1 }
-        }
-        (Some(link), Err(failure)) => {
-            let _ = channel::send(&link, &encode(&Reply::Broken { failure }), &[]);
-            1
-        }
-        (None, _) => 1,
+    let code = match isolate(plan, ground, identity, limits, &gate) {
+        // What went wrong before anybody asked is nobody's affair.
+        Err(_) if spare => 1,
+        // Without a link the broker has gone, and there is nobody to tell.
+        ready => wait_for_link(gate).map_or(1, |link| {
+            let reply = ready.unwrap_or_else(|failure| Reply::Broken { failure });
+            let sent = channel::send(&link, &encode(&reply), &[]);
+            if sent.is_ok() && matches!(reply, Reply::Ready { .. }) {
+                crate::pid1::run(link, plan)
+            } else {
+                1
+            }
+        }),
     };
     // SAFETY: ends the clone without running what the broker has registered for its own end.
     unsafe { libc::_exit(code) }
@@ -176,11 +181,18 @@ fn isolate(
 
 /// Gives a waiting sandbox the socket that leads to the core.
 pub fn hand_over(gate: &OwnedFd, link: &OwnedFd) -> Result<()> {
-    channel::send(gate, &[], &[link.as_fd()]).step("hand a sandbox over")
+    channel::send(gate, &[LINK], &[link.as_fd()]).step("hand a sandbox over")
 }
 
+/// Waits for the link; what else is at the gate is of no use to one that has failed before it came to it.
 fn wait_for_link(gate: OwnedFd) -> Option<OwnedFd> {
-    channel::receive(&gate, &mut [0], false).ok()??.descriptors.pop()
+    let mut buffer = [0; 1 + channel::DESCRIPTORS];
+    loop {
+        let mut received = channel::receive(&gate, &mut buffer, false).ok()??;
+        if received.bytes(&buffer) == [LINK] {
+            return received.descriptors.pop();
+        }
+    }
 }
 
 /// Waits until the broker has given this clone its ids and its limits; takes the host's directories.

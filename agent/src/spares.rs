@@ -3,7 +3,7 @@
 //! again.
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use computesdk_agent::protocol::Plan;
 use rustix::event::Timespec;
@@ -28,6 +28,8 @@ pub struct Spares {
     waiting: Vec<Made>,
     /// Whether more of them are to be made.
     wanting: bool,
+    /// When one like them was asked for.
+    asked: Option<Instant>,
 }
 
 impl Spares {
@@ -37,6 +39,7 @@ impl Spares {
             return None;
         }
         self.wanting = true;
+        self.asked = Some(Instant::now());
         Some(self.waiting.remove(0))
     }
 
@@ -49,6 +52,7 @@ impl Spares {
             if self.plan.as_ref() == Some(&plan) { Vec::new() } else { std::mem::take(&mut self.waiting) };
         self.plan = Some(plan);
         self.wanting = true;
+        self.asked = Some(Instant::now());
         others
     }
 
@@ -68,9 +72,11 @@ impl Spares {
         self.waiting.push(made);
     }
 
-    /// Forgets one that has ended.
+    /// Forgets one that has ended. Whatever ended it may end the next as well: none is made until somebody asks.
     pub fn forget(&mut self, pid: i32) {
-        self.waiting.retain(|spare| spare.pid != pid);
+        if self.waiting.extract_if(.., |spare| spare.pid == pid).count() > 0 {
+            self.wanting = false;
+        }
     }
 
     /// Gives up all of them.
@@ -83,7 +89,7 @@ impl Spares {
     pub fn patience(&self) -> Option<Timespec> {
         let patience = match (self.wanted(), self.waiting.is_empty()) {
             (Some(_), _) => PAUSE,
-            (None, false) => KEPT,
+            (None, false) => KEPT.saturating_sub(self.asked.map_or(Duration::ZERO, |asked| asked.elapsed())),
             (None, true) => return None,
         };
         Timespec::try_from(patience).ok()

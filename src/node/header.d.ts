@@ -435,7 +435,7 @@ export interface Process extends AsyncIterable<string> {
    * it no longer reads.
    */
   readonly stdin: { write(data: string | Uint8Array): Promise<void>; end(): Promise<void> }
-  /** Its standard output, from the latest that is kept on. */
+  /** Its standard output, from the latest that is kept on. Whoever gets it reads it; `cancel()` it to stop. */
   readonly stdout: ReadableStream<Uint8Array>
   /** Its standard error, likewise. */
   readonly stderr: ReadableStream<Uint8Array>

@@ -131,6 +131,11 @@ impl Log {
         (latest, more)
     }
 
+    /// Bytes that are kept of both streams.
+    pub(super) fn weight(&self) -> usize {
+        self.state().streams.iter().map(|tail| tail.bytes.len()).sum()
+    }
+
     /// A reader of what is kept and of all that follows.
     pub(crate) fn reader(self: &Arc<Self>, streams: Wanted, holds: bool) -> Reader {
         let written = self.written.subscribe();
@@ -143,7 +148,7 @@ impl Log {
             state.holding.insert(id, [0, 1].map(|stream| wanted[stream].then_some(at[stream])));
         }
         drop(state);
-        Reader { log: Arc::clone(self), written, id, wanted, at }
+        Reader { log: Arc::clone(self), written, id, wanted, at, last: 1 }
     }
 }
 
@@ -155,6 +160,8 @@ pub struct Reader {
     id: u64,
     wanted: [bool; 2],
     at: [u64; 2],
+    /// The stream of the last piece.
+    last: usize,
 }
 
 impl Reader {
@@ -174,7 +181,8 @@ impl Reader {
     /// What there is to read; `Some(None)` is the end.
     fn take(&mut self) -> Option<Option<Chunk>> {
         let mut state = self.log.state();
-        for stream in (0..2).filter(|stream| self.wanted[*stream]) {
+        // In turns: one that always has something does not hide the other.
+        for stream in [1 - self.last, self.last].into_iter().filter(|stream| self.wanted[*stream]) {
             let tail = &state.streams[stream];
             let from = self.at[stream].max(tail.start());
             if from == tail.end {
@@ -182,6 +190,7 @@ impl Reader {
             }
             let bytes = tail.from(from, PIECE);
             self.at[stream] = from + bytes.len() as u64;
+            self.last = stream;
             if let Some(held) = state.holding.get_mut(&self.id) {
                 held[stream] = Some(self.at[stream]);
             }
@@ -248,5 +257,16 @@ mod tests {
         drop(log.reader(Wanted::BOTH, true));
         log.append(&Chunk::Stdout(Bytes::from(vec![0; SLACK])));
         assert_eq!(log.room(), Wanted::BOTH);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_always_has_something_does_not_hide_the_other() {
+        let log = Log::new(1 << 20);
+        let mut reader = log.reader(Wanted::BOTH, true);
+        log.append(&Chunk::Stdout(Bytes::from(vec![0; 2 * PIECE])));
+        log.append(&Chunk::Stderr(Bytes::from_static(b"!")));
+        assert!(matches!(reader.next().await, Some(Chunk::Stdout(_))));
+        assert_eq!(reader.next().await, Some(Chunk::Stderr(Bytes::from_static(b"!"))));
+        assert!(matches!(reader.next().await, Some(Chunk::Stdout(_))));
     }
 }

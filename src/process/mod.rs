@@ -104,14 +104,29 @@ impl Process {
         self.outcome.borrow().as_ref().map(|ended| ended.at)
     }
 
-    /// What has come of it, if it has ended well.
-    pub fn ended(&self) -> Option<Output> {
-        self.outcome.borrow().as_ref().and_then(|ended| ended.result.as_ref().ok().cloned())
+    /// Its exit code, if it has ended well.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.outcome
+            .borrow()
+            .as_ref()
+            .and_then(|ended| ended.result.as_ref().ok().map(|output| output.exit_code))
+    }
+
+    /// Bytes of its output that are kept.
+    pub(crate) fn weight(&self) -> usize {
+        self.log.weight()
     }
 
     /// Waits for its end, however it comes.
     pub async fn until_ended(&self) {
-        let _ = self.outcome.clone().wait_for(Option::is_some).await;
+        self.ending().await;
+    }
+
+    fn ending(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut outcome = self.outcome.clone();
+        async move {
+            let _ = outcome.wait_for(Option::is_some).await;
+        }
     }
 
     /// Waits for its end. Any number of waiters get the same answer: the latest output, and how it ended.
@@ -119,11 +134,15 @@ impl Process {
         let mut outcome = self.outcome.clone();
         let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
         match ended.map(|ended| ended.result) {
-            Some(Ok(output)) => Ok(output),
+            Some(Ok(output)) => Ok(command::with_latest(output, &self.log)),
             Some(Err(error)) => {
-                let mut error = error.lock().unwrap_or_else(PoisonError::into_inner);
-                let copy = error.copy();
-                Err(std::mem::replace(&mut *error, copy))
+                let mut held = error.lock().unwrap_or_else(PoisonError::into_inner);
+                let copy = held.copy();
+                let error = std::mem::replace(&mut *held, copy);
+                Err(match error.output().cloned() {
+                    Some(output) => error.with_output(command::with_latest(output, &self.log)),
+                    None => error,
+                })
             }
             None => Err(Error::new(ErrorKind::Unavailable, "the process is no longer watched")),
         }
@@ -144,18 +163,31 @@ impl Process {
     /// `Unavailable`.
     pub fn write(&self, bytes: Bytes) -> impl Future<Output = Result<()>> + Send + use<> {
         let (mut turn, control) = (self.writes.take(), Arc::clone(&self.control));
+        let ended = self.ending();
+        let closed = || Error::new(ErrorKind::Unavailable, "the process has ended");
         async move {
-            turn.come().await;
-            control.write_stdin(&bytes).await
+            tokio::select! {
+                written = async {
+                    turn.come().await;
+                    control.write_stdin(&bytes).await
+                } => written,
+                () = ended => Err(closed()),
+            }
         }
     }
 
     /// Ends its standard input, after all that was written before. Twice is fine.
     pub fn end_input(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let (mut turn, control) = (self.writes.take(), Arc::clone(&self.control));
+        let ended = self.ending();
         async move {
-            turn.come().await;
-            control.close_stdin().await
+            tokio::select! {
+                closed = async {
+                    turn.come().await;
+                    control.close_stdin().await
+                } => closed,
+                () = ended => Ok(()),
+            }
         }
     }
 

@@ -7,6 +7,8 @@ use crate::terminal::Terminal;
 
 /// Ended processes that can still be looked at.
 const ENDED: usize = 64;
+/// Bytes of output that they may have together.
+const WEIGHT: usize = 16 << 20;
 
 /// What was started in a sandbox and goes on, and the latest of what has ended.
 #[derive(Debug, Default)]
@@ -38,11 +40,16 @@ impl Table {
         }
         // The number may have been another's, which has ended since.
         state.processes.retain(|one| one.pid() != process.pid());
-        let mut ends: Vec<_> = state.processes.iter().filter_map(|one| one.ended_at()).collect();
-        if let Some(surplus) = ends.len().checked_sub(ENDED) {
-            ends.sort_unstable();
-            let oldest = ends[surplus];
-            state.processes.retain(|one| one.ended_at().is_none_or(|at| at >= oldest));
+        let mut ends: Vec<_> =
+            state.processes.iter().filter_map(|one| Some((one.ended_at()?, one.weight()))).collect();
+        ends.sort_unstable_by(|one, other| other.cmp(one));
+        let mut weight = 0;
+        let forgotten = ends.iter().enumerate().find(|(number, (_, bytes))| {
+            weight += bytes;
+            *number >= ENDED - 1 || weight > WEIGHT
+        });
+        if let Some((_, (newest, _))) = forgotten {
+            state.processes.retain(|one| one.ended_at().is_none_or(|at| at > *newest));
         }
         state.processes.push(Arc::clone(process));
     }

@@ -228,8 +228,10 @@ impl LocalInstance {
 
     /// Sends a request that has no answer; a sandbox that is gone has done it.
     pub(super) async fn tell(&self, request: Request) -> Result<()> {
-        let _ = self.link.send(&request).await;
-        Ok(())
+        match self.link.send(&request).await {
+            Ok(()) | Err(Lost::Closed) => Ok(()),
+            Err(Lost::Unsent(error)) => Err(error::of_sending(error)),
+        }
     }
 
     /// Likewise, from where nothing can be waited for.
@@ -356,7 +358,7 @@ impl Instance for LocalInstance {
             Reply::Failed { trouble: Trouble::Program, errno, .. } => {
                 return match error::of_exhaustion(errno, self.limits.processes) {
                     Some(error) => Err(error),
-                    None => Ok(not_run(&program, errno, command.terminal.is_some())),
+                    None => Ok(not_run(id, &program, errno, command.terminal.is_some())),
                 };
             }
             Reply::Failed { trouble: Trouble::Terminal, errno, .. } => {

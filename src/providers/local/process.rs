@@ -175,9 +175,13 @@ impl Control for LocalControl {
     }
 }
 
+/// The largest number that the kernel gives to a process (`proc_sys_kernel(5)`). What was not started has one beyond
+/// it, its own, so that it is found again and taken for nothing else.
+const PID_MAX: u32 = 1 << 22;
+
 /// What came of a program that could not be started: it says so and exits, as in a shell; at a terminal, if it was to
 /// have one.
-pub(super) fn not_run(program: &str, errno: i32, terminal: bool) -> Process {
+pub(super) fn not_run(id: u32, program: &str, errno: i32, terminal: bool) -> Process {
     let (code, reason) = match rustix::io::Errno::from_raw_os_error(errno) {
         rustix::io::Errno::NOENT => (127, "command not found".to_owned()),
         rustix::io::Errno::ACCESS => (126, "permission denied".to_owned()),
@@ -189,26 +193,32 @@ pub(super) fn not_run(program: &str, errno: i32, terminal: bool) -> Process {
         true => Chunk::Stdout(Bytes::from(message + "\r\n")),
         false => Chunk::Stderr(Bytes::from(message + "\n")),
     };
-    Process { output: Box::new(NotRun(Some(said), code)), control: Arc::new(NotRun(None, code)) }
+    let pid = PID_MAX.saturating_add(id);
+    let output = NotRun { pid, said: Some(said), code };
+    Process { output: Box::new(output), control: Arc::new(NotRun { pid, said: None, code }) }
 }
 
 #[derive(Debug)]
-struct NotRun(Option<Chunk>, i32);
+struct NotRun {
+    pid: u32,
+    said: Option<Chunk>,
+    code: i32,
+}
 
 #[async_trait]
 impl Output for NotRun {
     async fn next(&mut self, _: Wanted) -> Option<Chunk> {
-        self.0.take()
+        self.said.take()
     }
 }
 
 #[async_trait]
 impl Control for NotRun {
     fn pid(&self) -> u32 {
-        0
+        self.pid
     }
     async fn wait(&self) -> Result<Exit> {
-        Ok(Exit::Code(self.1))
+        Ok(Exit::Code(self.code))
     }
     async fn write_stdin(&self, _: &[u8]) -> Result<()> {
         Err(Error::new(ErrorKind::Unavailable, "the command no longer reads its input"))
