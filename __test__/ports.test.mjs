@@ -12,12 +12,14 @@ import { failure, output, sandbox, test } from './support.mjs'
 
 /** Starts a server and waits until it listens. It ends with the sandbox. */
 async function serve(box, port, command) {
-  const ended = box.runCommand(command).then(
+  const { pid } = await box.runCommand(command, { background: true })
+  const server = await box.getProcess(pid)
+  const ended = server.wait().then(
     (result) => Promise.reject(new Error(`the server has ended: ${result.stderr}`)),
     (error) => (error instanceof NotFoundError ? new Promise(() => {}) : Promise.reject(error)),
   )
-  await Promise.race([box.waitForPort(port), ended])
   ended.catch(() => {})
+  await Promise.race([box.waitForPort(port), ended])
   return box.getUrl({ port })
 }
 

@@ -363,5 +363,5 @@ async fn a_dropped_start_leaves_nothing(at: At) {
         }
     }
     assert_gone(&sandbox, "sleep 3144").await;
-    assert!(sandbox.processes().await.unwrap().is_empty());
+    eventually("nothing is listed", SOON, async || sandbox.processes().await.unwrap().is_empty()).await;
 }
