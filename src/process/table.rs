@@ -46,7 +46,7 @@ impl Table {
         let mut weight = 0;
         let forgotten = ends.iter().enumerate().find(|(number, (_, bytes))| {
             weight += bytes;
-            *number >= ENDED - 1 || weight > WEIGHT
+            *number >= ENDED || weight > WEIGHT
         });
         if let Some((_, (newest, _))) = forgotten {
             state.processes.retain(|one| one.ended_at().is_none_or(|at| at > *newest));
