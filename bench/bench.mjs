@@ -47,6 +47,9 @@ function lineOf(row, lists) {
   line(row.bytes ? `${row.what}, MB/s` : row.what, Object.fromEntries(values))
 }
 
+// First, before anything else has given back memory of the machine.
+const weights = await footprint()
+
 process.stdout.write(
   `${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${cpus().length} processors (${cpus()[0]?.model}), ${rounds} rounds\n\n`,
 )
@@ -56,4 +59,4 @@ print('---', '---:', '---:', '---:', '---:', '---:')
 for (const table of [commands, transfers]) {
   for (const [row, lists] of await timed(await table())) lineOf(row, lists)
 }
-for (const { what, ...values } of await footprint()) line(what, values)
+for (const { what, ...values } of weights) line(what, values)
