@@ -39,8 +39,11 @@ class SandboxManager {
     return this.#from(await getById(this.#of, handleOf(first), second), first)
   }
 
-  async list(provider) {
-    const sandboxes = await list(this.#of, handleOf(provider))
+  async list(...args) {
+    // Of one provider, of those that the options ask for, or both.
+    const isProvider = (value) => typeof value === 'string' || (isRecord(value) && isRecord(value.sandbox))
+    const [provider, options] = args.length > 1 || isProvider(args[0]) ? args : [undefined, args[0]]
+    const sandboxes = await list(this.#of, handleOf(provider), options)
     return sandboxes.map((sandbox) => this.#from(sandbox, provider))
   }
 

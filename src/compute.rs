@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{CreateRequest, Provider};
+use crate::provider::{CreateRequest, Filter, Provider};
 use crate::providers;
 use crate::sandbox::{Sandbox, check_env, check_port};
 
@@ -113,15 +113,15 @@ impl Compute {
         failure.map_or(Ok(None), Err)
     }
 
-    /// The sandboxes of all providers. If some cannot answer, what the others have is given; if none can,
+    /// The sandboxes of all providers that `filter` lets through. If some cannot answer, what the others have is given; if none can,
     /// that is the error.
-    pub async fn list(&self) -> Result<Vec<Sandbox>> {
+    pub async fn list(&self, filter: &Filter) -> Result<Vec<Sandbox>> {
         let strict = self.settings().strict;
         let mut found = Vec::new();
         let mut failure = None;
         let mut answered = false;
         for provider in self.all()? {
-            match list_at(&provider, strict).await {
+            match list_at(&provider, filter, strict).await {
                 Ok(sandboxes) => {
                     answered = true;
                     found.extend(sandboxes);
@@ -182,9 +182,10 @@ pub async fn get_at(provider: &Arc<dyn Provider>, id: &str, strict: bool) -> Res
     Ok(found.map(|instance| Sandbox::new(Arc::clone(provider), instance, strict)))
 }
 
-/// The sandboxes of one provider.
-pub async fn list_at(provider: &Arc<dyn Provider>, strict: bool) -> Result<Vec<Sandbox>> {
-    let found = provider.list().await.map_err(|error| error.within("list", Some(provider.name()), None))?;
+/// The sandboxes of one provider that `filter` lets through.
+pub async fn list_at(provider: &Arc<dyn Provider>, filter: &Filter, strict: bool) -> Result<Vec<Sandbox>> {
+    let found =
+        provider.list(filter).await.map_err(|error| error.within("list", Some(provider.name()), None))?;
     Ok(found.into_iter().map(|instance| Sandbox::new(Arc::clone(provider), instance, strict)).collect())
 }
 
@@ -249,7 +250,7 @@ mod tests {
         async fn connect(&self, _: &str) -> Result<Option<Arc<dyn Instance>>> {
             if self.1 == ErrorKind::NotFound { Ok(None) } else { Err(Error::new(self.1, "no answer")) }
         }
-        async fn list(&self) -> Result<Vec<Arc<dyn Instance>>> {
+        async fn list(&self, _: &Filter) -> Result<Vec<Arc<dyn Instance>>> {
             if self.1 == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(Error::new(self.1, "no answer")) }
         }
         async fn info(&self, _: &str) -> Result<Option<Info>> {
@@ -315,8 +316,14 @@ mod tests {
     #[tokio::test]
     async fn a_list_gives_what_it_can() {
         let some = [("a", ErrorKind::NotFound), ("b", ErrorKind::Unavailable)];
-        assert!(compute(&some, true, Strategy::Priority).list().await.expect("a answered").is_empty());
-        assert!(compute(&TWO, true, Strategy::Priority).list().await.is_err());
+        assert!(
+            compute(&some, true, Strategy::Priority)
+                .list(&Filter::default())
+                .await
+                .expect("a answered")
+                .is_empty()
+        );
+        assert!(compute(&TWO, true, Strategy::Priority).list(&Filter::default()).await.is_err());
     }
 
     #[tokio::test]

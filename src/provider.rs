@@ -53,8 +53,8 @@ pub trait Provider: Debug + Send + Sync {
     /// * Twice: two handles of the same sandbox.
     async fn connect(&self, id: &str) -> Result<Option<Arc<dyn Instance>>>;
 
-    /// All living sandboxes that this provider can see, in no order.
-    async fn list(&self) -> Result<Vec<Arc<dyn Instance>>>;
+    /// The sandboxes that this provider can see and `filter` lets through, in no order: all pages of them.
+    async fn list(&self, filter: &Filter) -> Result<Vec<Arc<dyn Instance>>>;
 
     /// Asks for the facts about a sandbox without connecting to it; `None` if there is no such sandbox.
     async fn info(&self, id: &str) -> Result<Option<Info>>;
@@ -65,6 +65,65 @@ pub trait Provider: Debug + Send + Sync {
     /// * Missing, or ended before: success.
     /// * Dropped: the end, once begun, goes on.
     async fn destroy(&self, id: &str) -> Result<()>;
+
+    /// The snapshots that were taken of its sandboxes; `None` where there can be none.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+}
+
+/// Which sandboxes to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Those whose metadata has all of this.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// Those in this state.
+    pub status: Option<Status>,
+}
+
+impl Filter {
+    /// Those of `all` that it lets through; each is asked only if there is something to ask for.
+    pub async fn choose(&self, all: Vec<Arc<dyn Instance>>) -> Result<Vec<Arc<dyn Instance>>> {
+        if self.status.is_none() && self.metadata.is_empty() {
+            return Ok(all);
+        }
+        let mut chosen = Vec::new();
+        for instance in all {
+            if self.accepts(&instance.info().await?) {
+                chosen.push(instance);
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Whether a sandbox is one of those.
+    pub fn accepts(&self, info: &Info) -> bool {
+        let known = info.metadata.as_ref();
+        self.status.is_none_or(|status| status == info.status)
+            && self
+                .metadata
+                .iter()
+                .all(|(key, value)| known.is_some_and(|known| known.get(key) == Some(value)))
+    }
+}
+
+/// The snapshots of a provider.
+#[async_trait]
+pub trait Snapshots: Send + Sync {
+    /// All of them, in no order.
+    async fn list(&self) -> Result<Vec<Snapshot>>;
+
+    /// Deletes one. Missing: success. One that sandboxes still use is an error.
+    async fn delete(&self, id: &str) -> Result<()>;
+}
+
+/// What sandboxes can be made from: its id is a `template_id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: String,
+    /// Names that it goes by too.
+    pub names: Vec<String>,
 }
 
 /// What the sandboxes of a provider can do beyond commands and files.
@@ -257,6 +316,86 @@ pub trait Instance: Debug + Send + Sync {
 
     /// Ends it. Twice, or after its end: success. Everything that waits for it ends too.
     async fn destroy(&self) -> Result<()>;
+
+    /// How it is put aside and taken up again; `None` where that cannot be.
+    fn pausing(&self) -> Option<&dyn Pausing> {
+        None
+    }
+
+    /// How its state becomes something to make others from; `None` where that cannot be.
+    fn snapshotting(&self) -> Option<&dyn Snapshotting> {
+        None
+    }
+
+    /// Interpreters that keep their state between two pieces of code; `None` where there are none.
+    fn kernels(&self) -> Option<&dyn Kernels> {
+        None
+    }
+}
+
+/// A sandbox that can be put aside, files and processes as they are, and taken up again.
+#[async_trait]
+pub trait Pausing: Send + Sync {
+    /// Puts it aside: its status is `Stopped`, and until it is resumed every call but `info` and `destroy` is
+    /// `Unavailable`, which tells so. Twice: success.
+    async fn pause(&self) -> Result<()>;
+
+    /// Takes it up again, to live at least this long from now on. One that runs: success, and its life is never
+    /// made shorter.
+    async fn resume(&self, timeout: Option<Duration>) -> Result<()>;
+}
+
+/// A sandbox whose state can be kept.
+#[async_trait]
+pub trait Snapshotting: Send + Sync {
+    /// Keeps its state as it is now. It goes on.
+    async fn snapshot(&self, name: Option<&str>) -> Result<Snapshot>;
+}
+
+/// Interpreters that keep their state.
+#[async_trait]
+pub trait Kernels: Send + Sync {
+    /// Runs a piece of code after all that ran in the same context before. What it prints and gives comes as a
+    /// stream, which ends with it. Dropped, the code is interrupted.
+    async fn execute(&self, code: &Cell) -> Result<CellStream>;
+}
+
+/// A piece of code for an interpreter that keeps its state.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    /// The code.
+    pub source: String,
+    /// Its language.
+    pub language: String,
+    /// Whose variables it sees: made when it is first named.
+    pub context: String,
+    /// Working directory of a context that is made.
+    pub cwd: Option<String>,
+    /// Environment variables, for this piece of code.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What a piece of code prints and gives, as it comes.
+pub type CellStream = Pin<Box<dyn Stream<Item = Result<CellEvent>> + Send>>;
+
+/// Something that a piece of code has printed or given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CellEvent {
+    /// Text of standard output.
+    Stdout(String),
+    /// Text of standard error.
+    Stderr(String),
+    /// A result, by its kinds: `text`, `html`, `png` and so on, in the interpreter's own words.
+    Result(serde_json::Map<String, serde_json::Value>),
+    /// An exception that nothing caught; nothing follows.
+    Raised {
+        /// Its class.
+        name: String,
+        /// What it says.
+        value: String,
+        /// Where it was raised, as a terminal shows it.
+        traceback: String,
+    },
 }
 
 /// What a sandbox uses.

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use computesdk::command::RunOptions;
 use computesdk::compute;
 use computesdk::error::ErrorKind;
-use computesdk::provider::{CreateRequest, Enforcement, Resources, Status};
+use computesdk::provider::{CreateRequest, Enforcement, Filter, Resources, Status};
 use computesdk::providers::local::{Config, Local};
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
@@ -197,7 +197,7 @@ fn holdings() -> Holdings {
 async fn at_rest(at: &At) -> Holdings {
     at.sandbox().await.destroy().await.unwrap();
     eventually("what other cases left is gone", REST, async || {
-        at.0.list().await.unwrap().is_empty() && descendants(std::process::id()).len() == 1
+        at.0.list(&Filter::default()).await.unwrap().is_empty() && descendants(std::process::id()).len() == 1
     })
     .await;
     let mut before = holdings();
@@ -411,7 +411,7 @@ async fn two_hundred_dropped_creates_leave_no_trace(at: At) {
         let _ = tokio::time::timeout(Duration::from_millis(wait), creating).await;
     }
     eventually("all of them have ended", Duration::from_secs(10), async || {
-        descendants(std::process::id()).len() == 1 && at.0.list().await.unwrap().is_empty()
+        descendants(std::process::id()).len() == 1 && at.0.list(&Filter::default()).await.unwrap().is_empty()
     })
     .await;
     assert_back_to(&before).await;

@@ -11,7 +11,7 @@ use super::create::Create;
 use super::sandbox::Sandbox;
 use crate::compute::{self as core, Settings, Strategy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::Provider;
+use crate::provider::{Filter, Provider, Status};
 
 const OPTIONS: [&str; 6] =
     ["provider", "defaultProvider", "providers", "providerStrategy", "fallbackOnError", "throwOnError"];
@@ -123,16 +123,20 @@ pub fn list<'e>(
     env: &'e Env,
     of: &External<Sandboxes>,
     provider: Unknown<'e>,
+    options: Unknown<'e>,
 ) -> napi::Result<PromiseRaw<'e, Vec<Sandbox>>> {
     let provider = match convert::is_missing(&provider) {
         true => None,
         false => Some(convert::provider("provider", &provider)?),
     };
+    let filter = filter(&options)?;
     let (scope, strict) = (of.scope.clone(), of.is_strict());
     env.spawn_future(async move {
         let found = match (&provider, &scope) {
-            (Some(provider), _) | (None, Scope::Provider(provider)) => core::list_at(provider, strict).await,
-            (None, Scope::Compute(core)) => core.list().await,
+            (Some(provider), _) | (None, Scope::Provider(provider)) => {
+                core::list_at(provider, &filter, strict).await
+            }
+            (None, Scope::Compute(core)) => core.list(&filter).await,
         };
         Ok(found?.into_iter().map(|core| Sandbox { core }).collect())
     })
@@ -163,6 +167,21 @@ impl Sandboxes {
             Scope::Compute(core) => core.settings().strict,
         }
     }
+}
+
+fn filter(options: &Unknown<'_>) -> Result<Filter> {
+    let fields = Fields::of("options", options, &["metadata", "status"])?;
+    let status = match fields.string("status")?.as_deref() {
+        None => None,
+        Some("running") => Some(Status::Running),
+        Some("stopped") => Some(Status::Stopped),
+        Some(other) => {
+            return Err(Error::invalid(format!(
+                "`options.status` must be 'running' or 'stopped', got '{other}'"
+            )));
+        }
+    };
+    Ok(Filter { metadata: fields.json("metadata")?.unwrap_or_default(), status })
 }
 
 fn settings(config: &Unknown<'_>, strict: bool) -> Result<Settings> {

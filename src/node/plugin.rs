@@ -22,8 +22,8 @@ use super::provider;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
-    Capabilities, Chunk, Command, Content, Control, CreateRequest, Entry, Exit, Files, Info, Instance,
-    Metrics, Output, Process, Program, Provider, Size, Status as Life, Wanted, not_yet,
+    Capabilities, Chunk, Command, Content, Control, CreateRequest, Entry, Exit, Files, Filter, Info,
+    Instance, Metrics, Output, Process, Program, Provider, Size, Status as Life, Wanted, not_yet,
 };
 
 type Call<T> = ThreadsafeFunction<(String, Value), Promise<T>, FnArgs<(String, Value)>, Status, false, true>;
@@ -143,12 +143,13 @@ impl Provider for Plugin {
             .map(|handle| Arc::new(PluginInstance::new(handle, None)) as Arc<dyn Instance>))
     }
 
-    async fn list(&self) -> Result<Vec<Arc<dyn Instance>>> {
+    async fn list(&self, filter: &Filter) -> Result<Vec<Arc<dyn Instance>>> {
         let found = call(&self.call, "list", json!([])).await?;
-        Ok(found
+        let all = found
             .into_iter()
             .map(|handle| Arc::new(PluginInstance::new(handle, None)) as Arc<dyn Instance>)
-            .collect())
+            .collect();
+        filter.choose(all).await
     }
 
     async fn info(&self, id: &str) -> Result<Option<Info>> {

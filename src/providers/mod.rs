@@ -62,7 +62,10 @@ macro_rules! not_yet {
             ) -> crate::error::Result<Option<std::sync::Arc<dyn crate::provider::Instance>>> {
                 Err(refusal())
             }
-            async fn list(&self) -> crate::error::Result<Vec<std::sync::Arc<dyn crate::provider::Instance>>> {
+            async fn list(
+                &self,
+                _: &crate::provider::Filter,
+            ) -> crate::error::Result<Vec<std::sync::Arc<dyn crate::provider::Instance>>> {
                 Err(refusal())
             }
             async fn info(&self, _: &str) -> crate::error::Result<Option<crate::provider::Info>> {

@@ -1,7 +1,12 @@
-//! HTTP, in one place: clients, and later retries and streams, for the providers that are servers.
+//! HTTP, in one place: the connections that all sandboxes share, and what is done about requests that fail.
+
+mod error;
+mod pool;
 
 use std::path::Path;
 use std::time::Duration;
+
+pub(crate) use self::pool::{Answer, Http, Repeat};
 
 /// How long a server on this machine may take to say that it is there.
 const LOCAL_ANSWER: Duration = Duration::from_secs(1);
@@ -9,6 +14,7 @@ const LOCAL_ANSWER: Duration = Duration::from_secs(1);
 /// Whether a server answers `GET path` with success on a socket of this machine.
 #[cfg(unix)]
 pub(crate) async fn answers_on_socket(socket: &Path, path: &str) -> bool {
+    pool::install_crypto();
     let client = reqwest::Client::builder().unix_socket(socket).timeout(LOCAL_ANSWER).build();
     let Ok(client) = client else { return false };
     let answer = client.get(format!("http://localhost{path}")).send().await;

@@ -10,7 +10,8 @@ use computesdk::command::RunOptions;
 use computesdk::compute::{self, Compute, Settings, Strategy};
 use computesdk::error::{Error, ErrorKind, Result};
 use computesdk::provider::{
-    Capabilities, Content, CreateRequest, Info, Instance, Network, Provider, Resources, Status, Wanted,
+    Capabilities, Content, CreateRequest, Filter, Info, Instance, Network, Provider, Resources, Status,
+    Wanted,
 };
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
@@ -75,7 +76,7 @@ async fn refusal(at: &At, request: CreateRequest) -> Error {
 }
 
 async fn ids(at: &At) -> Vec<String> {
-    at.0.list().await.unwrap().iter().map(|one| one.id().to_owned()).collect()
+    at.0.list(&Filter::default()).await.unwrap().iter().map(|one| one.id().to_owned()).collect()
 }
 
 async fn a_sandbox_is_ready_when_it_is_made(at: At) {
@@ -479,7 +480,7 @@ impl Provider for Nothing {
     async fn connect(&self, _: &str) -> Result<Option<Arc<dyn Instance>>> {
         Ok(None)
     }
-    async fn list(&self) -> Result<Vec<Arc<dyn Instance>>> {
+    async fn list(&self, _: &Filter) -> Result<Vec<Arc<dyn Instance>>> {
         Ok(Vec::new())
     }
     async fn info(&self, _: &str) -> Result<Option<Info>> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::config;
 use crate::error::{Error, Result};
-use crate::provider::{Capabilities, CreateRequest, Info, Instance, Provider, not_yet};
+use crate::provider::{Capabilities, CreateRequest, Filter, Info, Instance, Provider, not_yet};
 use crate::transport;
 
 /// Sandboxes of the Docker Engine API. Every call is refused, by name.
@@ -35,7 +35,7 @@ impl Provider for Docker {
         Err(refusal())
     }
 
-    async fn list(&self) -> Result<Vec<Arc<dyn Instance>>> {
+    async fn list(&self, _: &Filter) -> Result<Vec<Arc<dyn Instance>>> {
         Err(refusal())
     }
 

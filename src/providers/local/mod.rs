@@ -74,7 +74,7 @@ mod linux {
     use super::instance::{self, LocalInstance};
     use super::{Local, plan};
     use crate::error::Result;
-    use crate::provider::{Capabilities, CreateRequest, Info, Instance, Provider};
+    use crate::provider::{Capabilities, CreateRequest, Filter, Info, Instance, Provider};
 
     #[async_trait]
     impl Provider for Local {
@@ -95,8 +95,8 @@ mod linux {
             Ok(instance::find(id).map(|found| found as Arc<dyn Instance>))
         }
 
-        async fn list(&self) -> Result<Vec<Arc<dyn Instance>>> {
-            Ok(instance::all().into_iter().map(|one| one as Arc<dyn Instance>).collect())
+        async fn list(&self, filter: &Filter) -> Result<Vec<Arc<dyn Instance>>> {
+            filter.choose(instance::all().into_iter().map(|one| one as Arc<dyn Instance>).collect()).await
         }
 
         async fn info(&self, id: &str) -> Result<Option<Info>> {
