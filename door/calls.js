@@ -28,12 +28,15 @@ async function real(work, where, signal) {
   }
 }
 
-/** The sandbox of each filesystem. */
-const owners = new WeakMap()
+/**
+ * Where a filesystem has its sandbox. No WeakMap: what is in one is only found dead when the whole heap is looked
+ * through, and that is seldom.
+ */
+const owner = Symbol('sandbox')
 
 /** Where a call happens, for its errors. */
 function place(object, operation) {
-  const sandbox = owners.get(object) ?? object
+  const sandbox = object?.[owner] ?? object
   return { operation, provider: sandbox?.provider, sandboxId: sandbox?.sandboxId }
 }
 
@@ -126,5 +129,5 @@ module.exports = {
   methods,
   hidden,
   isRecord,
-  owners,
+  owner,
 }

@@ -1,7 +1,7 @@
 'use strict'
 // What the native class `Sandbox` becomes for its users.
 
-const { asynchronous, hidden, later, methods, once, owners, place, real, withToken } = require('./calls.js')
+const { asynchronous, hidden, later, methods, once, owner, place, real, withToken } = require('./calls.js')
 const { AbortError, calledBy, fromNative } = require('./errors.js')
 const { withPulledInput } = require('./input.js')
 const { Sandbox } = require('./load.js')
@@ -21,7 +21,7 @@ methods(
 const { get: filesystemOf } = Object.getOwnPropertyDescriptor(Sandbox.prototype, 'filesystem')
 once(Sandbox.prototype, 'filesystem', function () {
   const filesystem = filesystemOf.call(this)
-  owners.set(filesystem, this)
+  hidden(filesystem, owner, this)
   return filesystem
 })
 once(Sandbox.prototype, 'terminal', function () {
