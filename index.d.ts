@@ -196,6 +196,14 @@ export interface CreateSandboxOptions {
   mounts?: readonly Mount[] | undefined
 }
 
+/** Which sandboxes to list. */
+export interface ListOptions {
+  /** Those whose metadata has all of this. */
+  metadata?: JsonObject | undefined
+  /** Those in this state. Default: all that have not ended. */
+  status?: 'running' | 'stopped' | undefined
+}
+
 /** What `compute.sandbox.create` takes: options, flat or nested; the flat ones win. */
 export interface CreateSandboxParams extends CreateSandboxOptions {
   /** Where to make it: a provider, or the name of a configured one. Default: as configured. */
@@ -554,7 +562,7 @@ export interface ProviderSandboxes {
   /** Finds a living sandbox; `null` if there is none of this id. */
   getById(sandboxId: string): Promise<Sandbox | null>
   /** Lists the living sandboxes. */
-  list(): Promise<Sandbox[]>
+  list(options?: ListOptions): Promise<Sandbox[]>
   /** Ends a sandbox. One that is gone, or never was, is fine. */
   destroy(sandboxId: string): Promise<void>
 }
@@ -762,7 +770,16 @@ export interface ComputeSandboxes {
   /** Finds a living sandbox of one provider. */
   getById(provider: ProviderPlugin, sandboxId: string): Promise<Sandbox | null>
   /** Lists the living sandboxes of one provider, or of all that are configured. */
-  list(provider?: ProviderPlugin): Promise<Sandbox[]>
+  list(provider?: ProviderPlugin, options?: ListOptions): Promise<Sandbox[]>
+  /**
+   * Lists those that the options ask for.
+   *
+   * @example
+   * ```ts
+   * const mine = await compute.sandbox.list({ metadata: { userId: 'user-123' } })
+   * ```
+   */
+  list(options: ListOptions): Promise<Sandbox[]>
   /** Ends a sandbox. One that is gone, or never was, is fine. */
   destroy(sandboxId: string): Promise<void>
   /** Ends a sandbox of one provider. */

@@ -1,9 +1,13 @@
 // runCode: which language it takes code for, how code reaches its interpreter, and what comes of it.
 
 import assert from 'node:assert/strict'
-import { before, describe } from 'node:test'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe } from 'node:test'
 
-import { CodeSyntaxError, ComputeError, InvalidArgumentError, local } from '../index.js'
+import { CodeSyntaxError, ComputeError, InvalidArgumentError, local, UnsupportedError } from '../index.js'
 import { failure, sandbox, test } from './support.mjs'
 
 let box
@@ -291,5 +295,38 @@ describe('options of runCode', () => {
     const error = await failure(box.runCode('1', { language: 'python' }), InvalidArgumentError)
     assert.match(error.hint, /\bruntime\b/)
     await failure(box.runCode('1', 'node', 'python'), InvalidArgumentError)
+  })
+})
+
+describe('code of a virtual environment', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'environment-'))
+  const python = path.join(folder, 'bin', 'python3')
+  const settings = path.join(folder, 'pyvenv.cfg')
+  after(() => rmSync(folder, { recursive: true }))
+
+  before(() => {
+    execFileSync('python3', ['-m', 'venv', '--without-pip', folder])
+    const packages = execFileSync(python, ['-c', 'import site; print(site.getsitepackages()[0])'])
+    writeFileSync(path.join(String(packages).trim(), 'science.py'), 'answer = 42\n')
+  })
+
+  test('has its packages, read-only', async () => {
+    const own = await local({ python }).sandbox.create()
+    const result = await own.runCode(
+      'import science; print(science.answer); open(science.__file__, "w")',
+      'python',
+    )
+    assert.equal(result.stdout, '42\n')
+    assert.match(result.stderr, /Read-only file system|Permission denied/)
+    assert.equal((await own.runCommand('python -c "import science"')).exitCode, 0)
+    const { stderr } = await box.runCode('import science', 'python')
+    assert.match(stderr, /No module named 'science'/)
+  })
+
+  test('that takes those of the system too is refused', async () => {
+    writeFileSync(settings, 'include-system-site-packages = true\n')
+    const error = await failure(local({ python }).sandbox.create(), UnsupportedError)
+    assert.match(error.message, /`python`: the virtual environment .* takes the packages of the system/)
+    assert.match(error.hint, /python3 -m venv/)
   })
 })

@@ -22,12 +22,14 @@ const ASKING: Duration = Duration::from_secs(10);
 pub(super) struct Interpreter {
     /// The program itself, links resolved.
     pub(super) program: PathBuf,
+    /// The packages of a virtual environment, in place of its own.
+    pub(super) packages: Option<PathBuf>,
 }
 
 impl Interpreter {
     fn of(program: &Path) -> Option<Self> {
         let program = fs::canonicalize(program).ok()?;
-        is_executable(&program).then_some(Self { program })
+        is_executable(&program).then_some(Self { program, packages: None })
     }
 
     /// Whether every sandbox has it anyway.
@@ -38,6 +40,19 @@ impl Interpreter {
     /// Its name: `python3.11`, `node`.
     pub(super) fn name(&self) -> String {
         self.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// The directory of a Python's modules: `python3.11`.
+    pub(super) fn library(&self) -> Option<String> {
+        let name = self.name();
+        if name.starts_with("python3.") {
+            return Some(name);
+        }
+        // A program that is only called `python3` has one version beside it.
+        let lib = self.prefix()?.join("lib");
+        let mut versions =
+            fs::read_dir(lib).ok()?.flatten().filter(|entry| entry.path().join("os.py").is_file());
+        versions.next().map(|entry| entry.file_name().to_string_lossy().into_owned())
     }
 
     /// The directory that it was installed into.
@@ -83,7 +98,11 @@ impl Interpreter {
 pub(super) async fn python(asked: Option<&str>) -> Result<Option<Interpreter>> {
     static FOUND: OnceCell<Option<Interpreter>> = OnceCell::const_new();
     match asked {
-        Some(path) => named("python", path).map(Some),
+        Some(path) => {
+            let found = named("python", path)?;
+            let packages = packages(Path::new(path), &found)?;
+            Ok(Some(Interpreter { packages, ..found }))
+        }
         None => Ok(FOUND.get_or_init(find_python).await.clone()),
     }
 }
@@ -105,6 +124,28 @@ fn named(option: &str, path: &str) -> Result<Interpreter> {
     }
     Interpreter::of(Path::new(path))
         .ok_or_else(|| Error::invalid(format!("`{option}` is no program of this machine: `{path}`")))
+}
+
+/// Where a Python has its packages, if it is that of a virtual environment (PEP 405): `pyvenv.cfg` lies beside the
+/// directory of its program.
+fn packages(program: &Path, found: &Interpreter) -> Result<Option<PathBuf>> {
+    let Some(environment) = program.parent().and_then(Path::parent) else { return Ok(None) };
+    let Ok(settings) = fs::read_to_string(environment.join("pyvenv.cfg")) else { return Ok(None) };
+    let shares = settings.lines().filter_map(|line| line.split_once('=')).any(|(key, value)| {
+        key.trim() == "include-system-site-packages" && value.trim().eq_ignore_ascii_case("true")
+    });
+    let refused = |why: &str| {
+        Error::unsupported(format!("`python`: the virtual environment {} {why}", environment.display()))
+            .with_hint("make one with `python3 -m venv`, and install into it what code is to have")
+    };
+    if shares {
+        return Err(refused("takes the packages of the system too"));
+    }
+    let packages = found.library().map(|library| environment.join("lib").join(library).join("site-packages"));
+    match packages.filter(|path| path.is_dir()) {
+        Some(path) => Ok(Some(path)),
+        None => Err(refused("has no packages for its own Python")),
+    }
 }
 
 fn find_node() -> Option<Interpreter> {

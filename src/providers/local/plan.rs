@@ -260,15 +260,27 @@ fn mount(plan: &mut Plan, parts: Vec<(PathBuf, String)>, mounted: &str) {
 
 fn add_python(plan: &mut Plan, python: &Interpreter) {
     if python.is_common() {
+        // Where Debian's and everybody else's Python look first for what was installed into it.
+        for directory in ["dist-packages", "site-packages"] {
+            lend_packages(plan, python, "/usr/local", directory);
+        }
         return link(plan, &["python"], &python.program.to_string_lossy());
     }
     mount(plan, python.python_parts(), PYTHON);
+    lend_packages(plan, python, PYTHON, "site-packages");
     let program = format!("{PYTHON}/bin/{}", python.name());
     // Its own `pip` names the place that it was installed at, which is not where it is now.
     plan.programs.extend(["pip", "pip3"].map(|name| {
         (format!("/usr/local/bin/{name}"), format!("#!/bin/sh\nexec {program} -m pip \"$@\"\n"))
     }));
     link(plan, &["python", "python3"], &program);
+}
+
+/// Makes the packages of a virtual environment those of its Python.
+fn lend_packages(plan: &mut Plan, python: &Interpreter, prefix: &str, directory: &str) {
+    if let (Some(packages), Some(library)) = (&python.packages, python.library()) {
+        mount(plan, vec![(packages.clone(), format!("lib/{library}/{directory}"))], prefix);
+    }
 }
 
 /// A Python that is a shared library has the path of its installation in it, and would load the host's own
@@ -435,8 +447,8 @@ mod tests {
         for file in files.into_iter().chain([".ssh/id_rsa"]) {
             fs::write(home.join(file), "").expect("a file can be made");
         }
-        let python = Interpreter { program: home.join("bin/python3.12") };
-        let node = Interpreter { program: home.join("bin/node") };
+        let python = Interpreter { program: home.join("bin/python3.12"), packages: None };
+        let node = Interpreter { program: home.join("bin/node"), packages: None };
         let plan = plan(&Resources::default(), Some(&python), Some(&node)).expect("the defaults can be had");
         fs::remove_dir_all(&home).expect("it was made here");
 
