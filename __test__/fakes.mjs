@@ -1,0 +1,54 @@
+// Servers of other people, for tests: on this machine, and gone when the test is.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { after } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+/** A key that the fakes take. */
+export const KEY = `e2b_${'0'.repeat(40)}`
+/** Keys that they do not take: nobody's, and that of somebody who may do nothing. */
+export const UNKNOWN_KEY = `e2b_${'0'.repeat(37)}401`
+export const BLOCKED_KEY = `e2b_${'0'.repeat(37)}403`
+
+/** Built by `npm run test:fake`. */
+const E2B = fileURLToPath(new URL('../target/debug/e2b-fake', import.meta.url))
+
+/**
+ * Starts a server that speaks E2B's wire: see `tests/fakes/e2b`. Options are those of the program, in camel case:
+ * `{ envdVersion: '0.5.0', jsonOnly: true, api: 'v1', … }`.
+ *
+ * Gives `url` (of both planes) and `stop()`.
+ */
+export async function e2bFake(options = {}) {
+  const fake = await launched(E2B, flags(options))
+  after(fake.stop)
+  return { url: fake.ready.url, pid: fake.pid, stop: fake.stop }
+}
+
+function flags(options) {
+  return Object.entries(options).flatMap(([name, value]) => {
+    const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+    if (value === true) return [flag]
+    if (value === false || value === undefined) return []
+    return [value].flat().flatMap((one) => [flag, String(one)])
+  })
+}
+
+/** Starts a program that prints a line of JSON when it is ready, and ends when its standard input does. */
+async function launched(program, args) {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const ended = once(child, 'close')
+  const lines = createInterface({ input: child.stdout })
+  const line = await Promise.race([once(lines, 'line'), ended.then(([code]) => fail(program, code))])
+  const stop = async () => {
+    child.stdin.end()
+    await ended
+  }
+  return { ready: JSON.parse(line[0]), pid: child.pid, stop }
+}
+
+function fail(program, code) {
+  throw new Error(`${program} ended with ${code} before it was ready`)
+}
