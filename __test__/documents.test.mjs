@@ -1,44 +1,117 @@
 // Every example of the documents that users read, as written: on the local provider, and on E2B's wire.
 
 import assert from 'node:assert/strict'
-import { before, describe } from 'node:test'
+import { before, describe, skip } from 'node:test'
 import { format } from 'node:util'
 import ts from 'typescript'
 
-import computesdk from '../index.js'
+import { compute, createCompute, e2b, local } from '../index.js'
 import { documents } from './documents/blocks.mjs'
-import { expected } from './documents/expected.mjs'
+import { after as afterwards, before as beforehand, expected } from './documents/expected.mjs'
 import { furnish } from './documents/project.mjs'
 import { science } from './documents/science.mjs'
-import { failure, INDEX, test } from './support.mjs'
+import { e2bFake, KEY } from './fakes.mjs'
+import { INDEX, test } from './support.mjs'
 
-const { compute, createCompute, local } = computesdk
 const { python, missing } = await science()
-
-/** Examples that need what a place does not have, and why. */
-const LOCAL = { '1.8.1': 'templates are not part of the local provider yet' }
 const NEEDS_PACKAGES = ['2.1.1', '2.11.1', '2.12.1', '2.13.1']
-/** What an example does not say about its place. */
-const SETTINGS = { '1.4.1': (provider) => createCompute({ provider }), '3.2.4': { metadata: { purpose: 'documents' } } }
 
-/** Runs an example as a module of its own; gives what it printed and exported. */
-async function run(source, ambient) {
+/** Where the examples run: `e2b` is what they import by that name. */
+const places = {
+  local: {
+    e2b: `const e2b = () => globalThis.documents.provider`,
+    provider: () => local({ python }),
+    cannot: { '1.8.1': 'templates are not part of the local provider yet' },
+  },
+  e2b: {
+    e2b: `import { e2b } from ${JSON.stringify(INDEX)}`,
+    provider: async () => {
+      const fake = await e2bFake({ python })
+      Object.assign(process.env, { E2B_API_KEY: KEY, E2B_API_URL: fake.url, E2B_SANDBOX_URL: fake.url })
+      places.e2b.fetch = reroutedTo(fake.url)
+      return e2b()
+    },
+    cannot: {},
+  },
+}
+
+/** What name servers and E2B's edge do for the URLs of a sandbox. */
+function reroutedTo(url) {
+  return (asked) => {
+    const [, port, id] = /^https?:\/\/(\d+)-(\w+)\./.exec(asked)
+    return fetch(url, { headers: { 'E2b-Sandbox-Id': id, 'E2b-Sandbox-Port': port } })
+  }
+}
+
+/** Runs an example as a module of its own: gives what it printed and exported. */
+async function run(source, place, given) {
   const lines = []
   const log = (...values) => lines.push(format(...values))
-  const names = { ...ambient, console: { log, error: log } }
-  const key = `documents ${Math.random()}`
-  globalThis[key] = names
-  const given = Object.keys(names).filter((name) => !new RegExp(`(const|import \\{[^}]*\\b)\\s*${name}\\b`).test(source))
+  globalThis.documents = { ...given, console: { log, error: log } }
+  const declared = (name) => new RegExp(`^(const|import \\{ )\\s*${name}\\b`, 'm').test(source)
+  const ambient = Object.keys(globalThis.documents).filter((name) => !declared(name))
   const { outputText } = ts.transpileModule(source, {
-    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true },
+    compilerOptions: {
+      module: ts.ModuleKind.ESNext,
+      target: ts.ScriptTarget.ES2022,
+      verbatimModuleSyntax: true,
+    },
   })
-  const text = `const { ${given.join(', ')} } = globalThis[${JSON.stringify(key)}]\n${outputText}`
-  const module = text
-    .replaceAll(/from '(computesdk|@computesdk\/e2b)'/g, `from ${JSON.stringify(ambient.index)}`)
-  try {
-    const exported = await import(`data:text/javascript,${encodeURIComponent(module)}`)
-    return { lines, exported }
-  } finally {
-    delete globalThis[key]
+  const imported = outputText
+    .replace(/^import .* from '@computesdk\/e2b';?$/m, place.e2b)
+    .replaceAll(/from '(computesdk)'/g, `from ${JSON.stringify(INDEX)}`)
+  const module = `const { ${ambient.join(', ')} } = globalThis.documents\n${imported}`
+  const exported = await import(`data:text/javascript,${encodeURIComponent(module)}`)
+  return { lines, exported }
+}
+
+for (const [name, place] of Object.entries(places).filter(
+  ([n]) => !process.env.PLACE || n === process.env.PLACE,
+)) {
+  describe(`the documents' examples, on ${name}`, () => {
+    let provider
+    before(async () => {
+      provider = await place.provider()
+    })
+
+    for (const { name: number, source } of documents.flat()) {
+      const reason = place.cannot[number] ?? (NEEDS_PACKAGES.includes(number) ? missing : undefined)
+      if (reason) {
+        skip(`${number}: ${reason}`)
+        continue
+      }
+      test(number, async () => {
+        const strict = createCompute({ provider })
+        compute.setConfig({ provider })
+        const sandbox = await (number.startsWith('1.') ? strict : compute).sandbox.create(beforehand(number))
+        await furnish(sandbox, number)
+        const routes = new Map()
+        const app = { post: (path, route) => routes.set(path, route) }
+        try {
+          const { lines, exported } = await run(source, place, {
+            compute,
+            sandbox,
+            provider,
+            app,
+            fetch: place.fetch ?? fetch,
+          })
+          check(lines, expected[number] ?? [])
+          await afterwards[number]?.({ exported, routes, sandbox })
+        } finally {
+          const all = await provider.sandbox.list()
+          await Promise.all(all.map((one) => one.destroy()))
+          compute.clearConfig()
+        }
+      }, 120_000)
+    }
+  })
+}
+
+function check(lines, wanted) {
+  if (wanted instanceof RegExp) return assert.ok(lines.length > 0 && lines.every((line) => wanted.test(line)))
+  assert.equal(lines.length, wanted.length, JSON.stringify(lines))
+  for (const [at, line] of lines.entries()) {
+    if (wanted[at] instanceof RegExp) assert.match(line, wanted[at])
+    else assert.equal(line, wanted[at])
   }
 }

@@ -14,10 +14,17 @@ export const documents = readdirSync(folder)
     const fences = [...text.matchAll(FENCE)].map(([, indent, code]) =>
       code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
     )
-    return fences.flatMap((code, at) =>
-      pieces(code).map((source, part) => ({ name: `${name[0]}.${at + 1}.${part + 1}`, source })),
-    )
+    return fences
+      .map(asModule)
+      .flatMap((code, at) =>
+        pieces(code).map((source, part) => ({ name: `${name[0]}.${at + 1}.${part + 1}`, source })),
+      )
   })
+
+/** One fence is the body of a request, and no statement. */
+function asModule(code) {
+  return code.startsWith('{') ? `export const request = (${code.trim()}) satisfies ComputeRequest\n` : code
+}
 
 /**
  * A fence that declares a constant twice is one example for each declaration: it is split at the comment, on a line of

@@ -12,11 +12,24 @@ const FILES = {
   '/home/user/data.txt': 'an error\nfine\nerror again\n',
   '/home/user/package.json': JSON.stringify({ scripts: { start: 'node server.js', dev: 'node server.js' } }),
   '/home/user/script.py': 'print("a script")',
-  '/home/user/server.js': 'require("node:http").createServer((_, answer) => answer.end("hello")).listen(process.env.PORT ?? 3000)',
+  // Told its port, it only says so: whoever runs it waits for its end.
+  '/home/user/server.js': `
+    const { PORT } = process.env
+    if (PORT) console.log(PORT)
+    else require('node:http').createServer((_, answer) => answer.end('hello')).listen(3000)`,
+}
+
+/** What some find running. */
+const RUNNING = {
+  '3.3.2': { port: 8080, command: 'PORT= node -e "$(sed s/3000/8080/ server.js)"' },
 }
 
 /** Puts it there. */
-export async function furnish(sandbox) {
+export async function furnish(sandbox, number) {
   await sandbox.filesystem.mkdir('/app/temp')
   for (const [path, content] of Object.entries(FILES)) await sandbox.filesystem.writeFile(path, content)
+  const { port, command } = RUNNING[number] ?? {}
+  if (!command) return
+  await sandbox.runCommand(command, { background: true, cwd: '/home/user' })
+  await sandbox.waitForPort(port)
 }
