@@ -2,6 +2,9 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -17,14 +20,34 @@ const E2B = fileURLToPath(new URL('../target/debug/e2b-fake', import.meta.url))
 
 /**
  * Starts a server that speaks E2B's wire: see `tests/fakes/e2b`. Options are those of the program, in camel case:
- * `{ envdVersion: '0.5.0', jsonOnly: true, api: 'v1', … }`.
+ * `{ tls: true, envdVersion: '0.5.0', jsonOnly: true, api: 'v1', … }`.
  *
- * Gives `url` (of both planes) and `stop()`.
+ * Gives `url` (of both planes); with `tls`, `ca`: the file with the certificate of its authority; `fault(rule)` and
+ * `clearFaults()`, with rules as in `tests/fakes/e2b/src/faults.rs`; `stats()`; and `stop()`.
  */
-export async function e2bFake(options = {}) {
-  const fake = await launched(E2B, flags(options))
-  after(fake.stop)
-  return { url: fake.ready.url, pid: fake.pid, stop: fake.stop }
+export async function e2bFake({ tls = false, ...options } = {}) {
+  const directory = tls ? await mkdtemp(join(tmpdir(), 'e2b-fake-')) : undefined
+  const ca = tls ? join(directory, 'ca.pem') : undefined
+  const fake = await launched(E2B, flags({ ...options, tls, ca }))
+  const stop = async () => {
+    await fake.stop()
+    if (tls) await rm(directory, { recursive: true, force: true })
+  }
+  after(stop)
+  const ask = async (method, path, body) => {
+    const answer = await fetch(fake.ready.backdoor + path, { method, body: JSON.stringify(body) })
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`)
+    return answer.status === 204 ? undefined : answer.json()
+  }
+  return {
+    url: fake.ready.url,
+    ca,
+    pid: fake.pid,
+    stop,
+    fault: (rule) => ask('POST', '/__faults', rule),
+    clearFaults: () => ask('DELETE', '/__faults'),
+    stats: () => ask('GET', '/__stats'),
+  }
 }
 
 function flags(options) {

@@ -4,13 +4,18 @@
 //! and this cannot do: users other than one, limits by template, the network, memory in snapshots.
 //!
 //! * [`options`] – what a fake is to be.
-//! * [`server`] – connections; [`request`], [`answer`] – what comes and goes over them.
+//! * [`server`] – what is served, over which [`connection`]s and which [`tls`]; [`request`], [`answer`] – what comes
+//!   and goes over them.
+//! * [`faults`], [`stats`] – what is to go wrong, and what was counted; [`backdoor`] – both, for tests elsewhere.
 //! * [`control`] – the control plane, over the [`world`] of [`sandbox`]es and what they use ([`usage`]).
 //! * [`proxy`] – the data plane: to [`envd`], to the code [`interpreter`], and on to other ports ([`forward`]).
 
 pub mod answer;
+pub mod backdoor;
+pub mod connection;
 pub mod control;
 pub mod envd;
+pub mod faults;
 pub mod forward;
 pub mod interpreter;
 pub mod options;
@@ -18,6 +23,8 @@ pub mod proxy;
 pub mod request;
 pub mod sandbox;
 pub mod server;
+pub mod stats;
+pub mod tls;
 pub mod usage;
 pub mod world;
 
@@ -36,17 +43,24 @@ use world::World;
 pub struct Fake {
     world: Arc<World>,
     address: SocketAddr,
-    serving: JoinHandle<()>,
+    backdoor: SocketAddr,
+    serving: [JoinHandle<()>; 2],
 }
 
 impl Fake {
     /// Starts one.
     pub async fn start(options: Options) -> io::Result<Self> {
+        let tls =
+            options.tls.as_deref().map(|ca| tls::acceptor(ca, options.domain.as_deref())).transpose()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
-        let address = listener.local_addr()?;
+        let aside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (address, backdoor) = (listener.local_addr()?, aside.local_addr()?);
         let world = World::new(options);
-        let serving = tokio::spawn(server::serve(Arc::clone(&world), listener));
-        Ok(Self { world, address, serving })
+        let serving = [
+            tokio::spawn(server::serve(Arc::clone(&world), listener, tls)),
+            tokio::spawn(backdoor::serve(Arc::clone(&world), aside)),
+        ];
+        Ok(Self { world, address, backdoor, serving })
     }
 
     /// Where it is, for the control plane and the data plane alike.
@@ -55,15 +69,41 @@ impl Fake {
         format!("{scheme}://{}", self.address)
     }
 
+    /// Where faults are ordered and counts are read, from another process.
+    pub fn backdoor(&self) -> String {
+        format!("http://{}", self.backdoor)
+    }
+
+    /// Lets something go wrong.
+    pub fn fault(&self, rule: faults::Rule) {
+        self.world.faults.add(rule);
+    }
+
+    /// Lets nothing more go wrong.
+    pub fn clear_faults(&self) {
+        self.world.faults.clear();
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> stats::Stats {
+        self.world.counters.read()
+    }
+
     /// Ends it and its sandboxes.
     pub async fn stop(self) {
-        self.serving.abort();
+        self.close();
         self.world.end().await;
+    }
+
+    fn close(&self) {
+        for serving in &self.serving {
+            serving.abort();
+        }
     }
 }
 
 impl Drop for Fake {
     fn drop(&mut self) {
-        self.serving.abort();
+        self.close();
     }
 }

@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), String> {
     let options = Options::from_arguments(std::env::args().skip(1))?;
     let fake = Fake::start(options).await.map_err(|error| error.to_string())?;
-    let line = json!({ "url": fake.url() }).to_string() + "\n";
+    let line = json!({ "url": fake.url(), "backdoor": fake.backdoor() }).to_string() + "\n";
     let mut out = stdout();
     out.write_all(line.as_bytes()).await.map_err(|error| error.to_string())?;
     out.flush().await.map_err(|error| error.to_string())?;

@@ -10,8 +10,10 @@ use computesdk::provider::{CreateRequest, Provider};
 use computesdk::providers::local::{Config, Local};
 use jiff::Timestamp;
 
+use crate::faults::Faults;
 use crate::options::{Options, Version};
 use crate::sandbox::{Sandbox, State, Wishes, own_variables};
+use crate::stats::Counters;
 
 /// The templates that every account has.
 const TEMPLATES: [&str; 2] = ["base", "code-interpreter-v1"];
@@ -23,6 +25,10 @@ pub const INTERPRETER: &str = "code-interpreter";
 pub struct World {
     /// What it is to be.
     pub options: Options,
+    /// What is to go wrong.
+    pub faults: Faults,
+    /// What was counted.
+    pub counters: Counters,
     provider: Local,
     sandboxes: Mutex<HashMap<String, Arc<Sandbox>>>,
     snapshots: Mutex<Vec<Arc<Kept>>>,
@@ -61,6 +67,8 @@ impl World {
         let config = Config { timeout: Some(0), ..Config::default() };
         Arc::new(Self {
             options,
+            faults: Faults::default(),
+            counters: Counters::default(),
             provider: Local::new(config),
             sandboxes: Mutex::default(),
             snapshots: Mutex::default(),

@@ -2,16 +2,18 @@
 //!
 //! * [`codec`], [`json`], [`messages`] – the Connect protocol and what is said in it.
 //! * [`rpc`] – which call a request is.
-//! * [`process`] – what runs; [`output`] reads it, [`holder`] knows when nothing can write any more.
-//! * [`filesystem`], [`entry`], [`watch`] – files by name.
+//! * [`start`], [`process`] – what runs, and what is done to it; [`table`] has all of it, [`holder`] knows when
+//!   nobody can write any more.
+//! * [`filesystem`], [`entry`] – files by name.
 //! * [`files`], [`download`], [`upload`] – files by content; [`signature`] – who may.
-//! * [`path`] – what paths mean.
+//! * [`path`] – what paths and users mean.
 
 pub mod codec;
 pub mod download;
 pub mod entry;
 pub mod files;
 pub mod filesystem;
+pub mod holder;
 pub mod json;
 pub mod messages;
 pub mod path;

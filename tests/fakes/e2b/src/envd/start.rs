@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use computesdk::error::{Error, ErrorKind};
-use computesdk::provider::{Chunk, Command, Exit, Output, Process, Program, Size, Wanted};
+use computesdk::provider::{Chunk, Command, Exit, Program, Size};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::codec::{Code, Fault, Writer, end};
+use super::holder::Held;
 use super::messages::{
     DataEvent, Empty, EndEvent, ProcessConfig, ProcessEvent, ProcessResponse, Selected, StartEvent,
     StartRequest,
@@ -32,9 +33,6 @@ const WAITING: usize = 16;
 /// How long nothing happens before the caller is told that there is still somebody.
 const KEEPALIVE: Duration = Duration::from_secs(90);
 
-/// What envd runs everything through. (It changes the priority here as well, which a sandbox may not.)
-const WRAPPER: [&str; 4] = ["/bin/sh", "-c", "exec \"${@}\"", "--"];
-
 /// Starts a process.
 pub async fn start(
     options: &Options,
@@ -49,25 +47,24 @@ pub async fn start(
         .map_err(|why| Fault::new(Code::InvalidArgument, why))?;
     let size = request.pty.map(|pty| pty.size.unwrap_or_default());
     let stdin = size.is_none() && (request.stdin.unwrap_or(true) || options.envd_version < Version::NO_STDIN);
-    let mut argv: Vec<String> = WRAPPER.map(str::to_owned).to_vec();
-    argv.push(config.cmd.clone());
-    argv.extend(config.args.iter().cloned());
+    let argv = std::iter::once(&config.cmd).chain(&config.args).cloned().collect();
     let command = Command {
-        program: Program::Args(argv),
+        program: Program::default(),
         cwd: Some(cwd.clone()),
         env: config.envs.clone().into_iter().collect(),
         stdin,
         terminal: size.as_ref().map(|size| Size { cols: size.cols as u16, rows: size.rows as u16 }),
         user: None,
     };
-    let started = sandbox.instance.spawn(&command).await;
-    let Process { output, control } = started.map_err(|error| not_started(&config, &cwd, &error))?;
-    let running = Arc::new(Running::new(control, config, request.tag, size.is_some(), stdin));
+    let held = Held::start(&*sandbox.instance, command, argv).await;
+    let held = held.map_err(|error| not_started(&config, &cwd, &error))?;
+    let running =
+        Arc::new(Running::new(Arc::clone(&held.control), config, request.tag, size.is_some(), stdin));
     let events = running.listen();
     sandbox.envd.processes.add(Arc::clone(&running));
     let retention =
         if options.envd_version >= Version::EXIT_RETENTION { options.exit_retention } else { Duration::ZERO };
-    tokio::spawn(watch(Arc::clone(sandbox), Arc::clone(&running), output, deadline, retention));
+    tokio::spawn(watch(Arc::clone(sandbox), Arc::clone(&running), held, deadline, retention));
     Ok(Listening { pid: running.pid, events, ended: None, deadline })
 }
 
@@ -118,13 +115,13 @@ fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Fault> {
 async fn watch(
     sandbox: Arc<Sandbox>,
     process: Arc<Running>,
-    mut output: Box<dyn Output>,
+    mut held: Held,
     deadline: Option<Instant>,
     retention: Duration,
 ) {
     loop {
         tokio::select! {
-            chunk = output.next(Wanted::BOTH) => match chunk {
+            chunk = held.next(&process.cut) => match chunk {
                 Some(chunk) => tell(&process, chunk).await,
                 None => break,
             },
