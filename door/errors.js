@@ -25,6 +25,10 @@ class ComputeError extends Error {
     this.operation = details.operation ?? undefined
     this.retryable = details.retryable ?? false
     this.hint = details.hint ?? undefined
+    // Only what a server has answered has these.
+    for (const key of ['status', 'requestId']) {
+      if (details[key] !== undefined && details[key] !== null) this[key] = details[key]
+    }
   }
 
   // Two copies of this file in one process, as bundlers make them, have two classes of each name.

@@ -38,6 +38,38 @@ pub fn docker_socket() -> PathBuf {
     PathBuf::from(host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock"))
 }
 
+/// `E2B_API_KEY`: who asks for sandboxes at E2B.
+pub fn e2b_api_key() -> Option<String> {
+    text("E2B_API_KEY")
+}
+
+/// `E2B_API_URL`: where E2B makes sandboxes.
+pub fn e2b_api_url() -> Option<String> {
+    text("E2B_API_URL")
+}
+
+/// `E2B_SANDBOX_URL`: where sandboxes of E2B are reached, all of them.
+pub fn e2b_sandbox_url() -> Option<String> {
+    text("E2B_SANDBOX_URL")
+}
+
+/// `E2B_DOMAIN`: what the addresses of E2B are made of.
+pub fn e2b_domain() -> Option<String> {
+    text("E2B_DOMAIN")
+}
+
+/// `E2B_DEBUG`: whether E2B's programs run on this machine.
+pub fn e2b_debug() -> bool {
+    text("E2B_DEBUG").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// `NODE_EXTRA_CA_CERTS` and `SSL_CERT_FILE`: files with certificates to trust besides the usual ones, with the
+/// name of the variable that says so.
+pub fn certificate_files() -> Vec<(&'static str, PathBuf)> {
+    let named = |name| text(name).map(|path| (name, PathBuf::from(path)));
+    ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"].into_iter().filter_map(named).collect()
+}
+
 /// The program of this process: Node's own, when loaded by Node.
 pub fn current_program() -> Option<PathBuf> {
     env::current_exe().ok()

@@ -91,6 +91,9 @@ struct Inner {
     sandbox: Option<String>,
     operation: Option<&'static str>,
     retry_after: Option<Duration>,
+    retryable: Option<bool>,
+    status: Option<u16>,
+    request_id: Option<String>,
     output: Option<Output>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -107,6 +110,9 @@ impl Error {
             sandbox: None,
             operation: None,
             retry_after: None,
+            retryable: None,
+            status: None,
+            request_id: None,
             output: None,
             source: None,
         }))
@@ -140,6 +146,27 @@ impl Error {
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Whether the same call may succeed later, where the kind does not tell.
+    #[must_use]
+    pub fn with_retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = Some(retryable);
+        self
+    }
+
+    /// The status of the HTTP answer that it was told in.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
+    /// What the provider knows the request by.
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = Some(id.into());
         self
     }
 
@@ -207,12 +234,22 @@ impl Error {
 
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        self.0.kind.is_retryable()
+        self.0.retryable.unwrap_or(self.0.kind.is_retryable())
     }
 
     /// How long the provider asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// The status of the HTTP answer that it was told in.
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// What the provider knows the request by.
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.request_id.as_deref()
     }
 
     /// What a command had written when it failed.
@@ -238,6 +275,9 @@ impl Error {
             sandbox: inner.sandbox.clone(),
             operation: inner.operation,
             retry_after: inner.retry_after,
+            retryable: inner.retryable,
+            status: inner.status,
+            request_id: inner.request_id.clone(),
             output: inner.output.clone(),
             source: inner.source.as_ref().map(|source| source.to_string().into()),
         }))

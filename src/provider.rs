@@ -244,8 +244,8 @@ pub struct Limits {
     pub disk: u64,
     /// Processors; `None` is all of them.
     pub cpus: Option<f64>,
-    /// Processes and threads at once.
-    pub processes: u32,
+    /// Processes and threads at once; `None` where only memory limits them.
+    pub processes: Option<u32>,
     /// Whether the sandbox as a whole is limited, or each of its processes.
     pub enforcement: Enforcement,
 }
@@ -257,6 +257,8 @@ pub enum Enforcement {
     Cgroup,
     /// For each process by itself: two processes may use twice as much memory.
     PerProcess,
+    /// By the size of the machine that the sandbox is.
+    Machine,
 }
 
 /// A living sandbox. After its end every method but `info` and `destroy` is `NotFound`, with the reason.
@@ -398,18 +400,24 @@ pub enum CellEvent {
     },
 }
 
-/// What a sandbox uses.
+/// What a sandbox uses, as it was last measured.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Bytes of memory.
+    /// When that was.
+    pub at: Option<SystemTime>,
+    /// Processors that it has.
+    pub cpus: f64,
+    /// How much of them it used, in percent.
+    pub cpu_percent: f64,
+    /// Bytes of memory that it used.
     pub memory: u64,
-    /// Bytes of files.
+    /// Of this many.
+    pub memory_total: u64,
+    /// Bytes of files that it had.
     pub disk: u64,
-    /// Processes.
-    pub processes: u32,
-    /// Processor time.
-    pub cpu: Duration,
+    /// Of this many that there can be.
+    pub disk_total: u64,
 }
 
 /// A command as providers take it.

@@ -24,6 +24,8 @@ pub(super) struct Details<'a> {
     pub(super) retryable: bool,
     pub(super) hint: Option<&'a str>,
     pub(super) retry_after_ms: Option<u64>,
+    pub(super) status: Option<u16>,
+    pub(super) request_id: Option<&'a str>,
     pub(super) cause: Option<String>,
     pub(super) result: Option<CommandResult>,
 }
@@ -46,6 +48,8 @@ impl From<Error> for napi::Error {
             retryable: error.is_retryable(),
             hint: error.hint(),
             retry_after_ms: error.retry_after().map(|wait| wait.as_millis() as u64),
+            status: error.status(),
+            request_id: error.request_id(),
             cause: error.source_ref().map(ToString::to_string),
             result: error.output().map(|output| {
                 CommandResult::new(

@@ -1029,6 +1029,10 @@ export interface ComputeErrorDetails {
   retryable?: boolean | undefined
   /** What to do about it. */
   hint?: string | undefined
+  /** The status of the HTTP answer that told it. */
+  status?: number | undefined
+  /** What the provider knows the request by. */
+  requestId?: string | undefined
   /** What it came from. */
   cause?: unknown
 }
@@ -1061,6 +1065,10 @@ export declare class ComputeError extends Error {
   readonly retryable: boolean
   /** What to do about it, if that is known. */
   readonly hint: string | undefined
+  /** The status of the HTTP answer that told it, where a server did. */
+  readonly status?: number
+  /** What the provider knows the request by, for its support. */
+  readonly requestId?: string
 }
 
 /** A `signal` was aborted. `cause` is the signal's reason. */

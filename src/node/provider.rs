@@ -56,6 +56,15 @@ pub fn e2b(config: Unknown<'_>) -> napi::Result<Handle> {
     const OPTIONS: [&str; 7] =
         ["apiKey", "runtime", "timeout", "templateId", "apiUrl", "sandboxUrl", "domain"];
     let fields = Fields::of("e2b", &config, &OPTIONS)?;
-    fields.string("apiKey")?;
-    Ok(handle(e2b::E2b))
+    let config = e2b::Config {
+        api_key: fields.string("apiKey")?.map(e2b::Secret::from),
+        runtime: fields.string("runtime")?,
+        timeout: fields.millis("timeout")?.map(|timeout| timeout.as_millis() as u64),
+        template_id: fields.string("templateId")?,
+        api_url: fields.string("apiUrl")?,
+        sandbox_url: fields.string("sandboxUrl")?,
+        domain: fields.string("domain")?,
+        debug: None,
+    };
+    Ok(handle(e2b::E2b::new(config)))
 }

@@ -226,6 +226,8 @@ pub(super) fn raise(
         retryable: false,
         hint: None,
         retry_after_ms: None,
+        status: None,
+        request_id: None,
         cause: None,
         result: Some(CommandResult::new(output.clone(), sandbox_id, provider)),
     };

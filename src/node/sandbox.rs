@@ -366,8 +366,9 @@ pub struct SandboxInfo {
 /// The limits of a sandbox.
 #[napi(object, object_from_js = false)]
 pub struct Limits {
-    /// Whether they hold for the sandbox as a whole, or for each of its processes.
-    #[napi(ts_type = "'cgroup' | 'per-process'")]
+    /// Whether they hold for the sandbox as a whole, or for each of its processes; or are the size of the machine that it
+    /// is.
+    #[napi(ts_type = "'cgroup' | 'per-process' | 'machine'")]
     pub enforcement: String,
     /// Bytes of memory.
     pub memory: f64,
@@ -375,8 +376,8 @@ pub struct Limits {
     pub disk: f64,
     /// Processors. Not there: all of them.
     pub cpus: Option<f64>,
-    /// Processes and threads at once.
-    pub processes: u32,
+    /// Processes and threads at once. Not there: as many as there is memory for.
+    pub processes: Option<u32>,
 }
 
 impl SandboxInfo {
@@ -401,6 +402,7 @@ impl SandboxInfo {
                 enforcement: match limits.enforcement {
                     Enforcement::Cgroup => "cgroup",
                     Enforcement::PerProcess => "per-process",
+                    Enforcement::Machine => "machine",
                 }
                 .to_owned(),
                 memory: limits.memory as f64,

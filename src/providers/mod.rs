@@ -16,7 +16,7 @@ type Make = fn() -> Arc<dyn Provider>;
 const BY_NAME: [(&str, Make); 3] = [
     ("local", || Arc::new(local::Local::default())),
     ("docker", || Arc::new(docker::Docker)),
-    ("e2b", || Arc::new(e2b::E2b)),
+    ("e2b", || Arc::new(e2b::E2b::default())),
 ];
 
 /// The provider that this machine offers where none is configured: the one that `COMPUTESDK_PROVIDER`
@@ -39,7 +39,8 @@ fn by_name(name: &str) -> Result<Arc<dyn Provider>> {
     })
 }
 
-/// A provider of a later version: it can be named and configured, and refuses to work, by name.
+/// A provider that cannot work on this system: it can be named and configured, and refuses, by name.
+#[cfg(not(target_os = "linux"))]
 macro_rules! not_yet {
     ($provider:ident, $name:literal) => {
         #[async_trait::async_trait]
@@ -81,4 +82,5 @@ macro_rules! not_yet {
         }
     };
 }
+#[cfg(not(target_os = "linux"))]
 pub(crate) use not_yet;

@@ -203,7 +203,7 @@ async fn limits_are_told_as_they_were_asked_for(at: At) {
     let sandbox = at.create(CreateRequest { resources, ..CreateRequest::default() }).await;
     let limits = sandbox.info().await.unwrap().limits.unwrap();
     assert_eq!((limits.memory, limits.disk), (256 << 20, 16 << 20));
-    assert_eq!((limits.cpus, limits.processes), (None, 32));
+    assert_eq!((limits.cpus, limits.processes), (None, Some(32)));
     let resources = Resources { cpus: Some(0.5), ..Resources::default() };
     match compute::create_at(&at.0, &CreateRequest { resources, ..CreateRequest::default() }, false).await {
         Ok(sandbox) => {

@@ -356,13 +356,13 @@ impl Instance for LocalInstance {
         let pid = match reply {
             Reply::Started { pid, .. } => pid,
             Reply::Failed { trouble: Trouble::Program, errno, .. } => {
-                return match error::of_exhaustion(errno, self.limits.processes) {
+                return match error::of_exhaustion(errno, self.settings.plan.processes) {
                     Some(error) => Err(error),
                     None => Ok(not_run(id, &program, errno, command.terminal.is_some())),
                 };
             }
             Reply::Failed { trouble: Trouble::Terminal, errno, .. } => {
-                return Err(error::of_terminal(errno, self.limits.processes));
+                return Err(error::of_terminal(errno, self.settings.plan.processes));
             }
             Reply::Failed { trouble: Trouble::WorkingDirectory, errno, .. } => {
                 let cwd = command.cwd.as_deref().unwrap_or(HOME);

@@ -82,7 +82,7 @@ impl Settings {
             memory: self.plan.memory,
             disk: self.plan.disk,
             cpus: (self.plan.cpus > 0).then(|| f64::from(self.plan.cpus) / 1000.0),
-            processes: self.plan.processes,
+            processes: Some(self.plan.processes),
             enforcement,
         }
     }

@@ -1,0 +1,201 @@
+//! What E2B says about a failure, as our errors. Its words are for people and never HTML; no key is among them.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+
+use super::wire::Refusal;
+use crate::error::{Error, ErrorKind};
+use crate::transport::{Secret, retry_after};
+
+/// Characters of somebody else's words that a message holds.
+const LONGEST: usize = 500;
+
+/// What a request was about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum About<'a> {
+    /// Everything that a key can see.
+    All,
+    /// A new sandbox, of this template.
+    Template(&'a str),
+    /// This sandbox.
+    Sandbox(&'a str),
+    /// This snapshot.
+    Snapshot(&'a str),
+}
+
+/// Marks the error of a sandbox that is not there for those who talk to it: whether it has expired, was ended or is
+/// paused, only the control plane knows.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the way to the sandbox says that it is not running")]
+pub(super) struct Gone;
+
+/// An answer of failure of the control plane.
+pub(super) fn refused(
+    about: About<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    key: &Secret,
+) -> Error {
+    let refusal = Refusal::read(body);
+    let words = key.hidden_in(refusal.words(status));
+    let error = match status {
+        StatusCode::UNAUTHORIZED => Error::new(
+            ErrorKind::Unauthenticated,
+            "E2B authentication failed. Please check your E2B_API_KEY environment variable.",
+        )
+        .with_hint(format!("E2B says: {words}")),
+        StatusCode::FORBIDDEN => Error::new(ErrorKind::PermissionDenied, format!("E2B refuses: {words}")),
+        StatusCode::PAYMENT_REQUIRED => quota(&words),
+        StatusCode::TOO_MANY_REQUESTS => of_too_many(&words, retry_after(headers)),
+        // Its plan says how long a sandbox may live.
+        StatusCode::BAD_REQUEST if words.contains("cannot be greater than") => quota(&words),
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+            Error::invalid(format!("E2B refuses: {words}"))
+        }
+        StatusCode::NOT_FOUND | StatusCode::GONE => missing(about, &words),
+        StatusCode::CONFLICT => {
+            Error::new(ErrorKind::Unavailable, format!("E2B is not ready for this: {words}"))
+                .with_hint("it is in another state, or about to be: try again")
+        }
+        _ if status.is_server_error() => {
+            let code = refusal.error_code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
+            Error::new(ErrorKind::Unavailable, format!("E2B cannot answer now: {words}{code}"))
+        }
+        _ => Error::new(ErrorKind::Unavailable, format!("E2B answers {status}: {words}"))
+            .with_retryable(false)
+            .with_hint("is `apiUrl` the address of E2B?"),
+    };
+    traced(error, status, headers)
+}
+
+/// An answer of failure of what leads to a sandbox, which is not the sandbox' own: `None` if it is. Everything that speaks
+/// to a port of a sandbox asks here first.
+pub(super) fn on_the_way(
+    id: &str,
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    body: &[u8],
+) -> Option<Error> {
+    let refusal = Refusal::read(body);
+    let words = refusal.words(status);
+    let error = match status {
+        StatusCode::BAD_GATEWAY if refusal.port.is_some() || words.contains("port is not open") => {
+            let port = refusal.port.map(|port| format!(" {port}")).unwrap_or_default();
+            Error::new(ErrorKind::Unavailable, format!("nothing listens on port{port} of the sandbox `{id}`"))
+        }
+        StatusCode::BAD_GATEWAY if words.contains("not found") => {
+            Error::new(ErrorKind::NotFound, format!("the sandbox `{id}` is not running")).with_source(Gone)
+        }
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Error::new(ErrorKind::Unavailable, format!("the sandbox `{id}` cannot be reached now: {words}"))
+        }
+        StatusCode::TOO_MANY_REQUESTS if words.contains("connections") => Error::new(
+            ErrorKind::Unavailable,
+            format!("the sandbox `{id}` has too many connections: {words}"),
+        )
+        .with_hint("end commands that nobody waits for, or try again"),
+        StatusCode::TOO_MANY_REQUESTS => of_too_many(&words, retry_after),
+        StatusCode::CONFLICT if words.contains("transitioning") => Error::new(
+            ErrorKind::Unavailable,
+            format!("the sandbox `{id}` is being paused or resumed: try again in a moment"),
+        ),
+        StatusCode::FORBIDDEN => Error::new(
+            ErrorKind::PermissionDenied,
+            format!("the way to the sandbox `{id}` is closed: {words}"),
+        ),
+        _ => return None,
+    };
+    Some(error.with_status(status.as_u16()))
+}
+
+/// An answer of success that cannot be read.
+pub(super) fn nonsense(status: StatusCode, headers: &HeaderMap) -> Error {
+    let error = Error::new(ErrorKind::Internal, "E2B answered with something that is not understood")
+        .with_hint("is `apiUrl` the address of E2B?");
+    traced(error, status, headers)
+}
+
+fn of_too_many(words: &str, retry_after: Option<Duration>) -> Error {
+    match retry_after {
+        Some(wait) => limited(words).with_retry_after(wait),
+        None if words.to_ascii_lowercase().contains("rate limit") => limited(words),
+        // How many sandboxes may run at once: waiting does not raise it.
+        None => quota(words),
+    }
+}
+
+fn limited(words: &str) -> Error {
+    Error::new(ErrorKind::RateLimited, format!("E2B is asked too often: {words}"))
+}
+
+fn quota(words: &str) -> Error {
+    Error::new(ErrorKind::QuotaExceeded, format!("E2B quota exceeded: {words}"))
+        .with_hint("check your usage at https://e2b.dev/")
+}
+
+fn missing(about: About<'_>, words: &str) -> Error {
+    let what = match about {
+        About::Template(id) => {
+            let hint = "templates are named by their id, their name, or `team/name`";
+            return Error::new(ErrorKind::NotFound, format!("no template `{id}` at E2B: {words}"))
+                .with_hint(hint);
+        }
+        About::Sandbox(id) => format!("no sandbox `{id}` at E2B"),
+        About::Snapshot(id) => format!("no snapshot `{id}` at E2B"),
+        About::All => {
+            return Error::new(ErrorKind::Unavailable, format!("E2B does not know this call: {words}"))
+                .with_retryable(false)
+                .with_hint("is `apiUrl` the address of E2B?");
+        }
+    };
+    Error::new(ErrorKind::NotFound, what)
+}
+
+/// With what E2B's support asks for.
+fn traced(error: Error, status: StatusCode, headers: &HeaderMap) -> Error {
+    let error = error.with_status(status.as_u16());
+    let id = ["x-request-id", "x-amzn-trace-id", "x-cloud-trace-context", "traceparent"]
+        .into_iter()
+        .find_map(|name| headers.get(name)?.to_str().ok());
+    match id {
+        Some(id) => error.with_request_id(id.chars().take(200).collect::<String>()),
+        None => error,
+    }
+}
+
+/// Whether an error says that a sandbox is not running.
+pub(super) fn is_gone(error: &Error) -> bool {
+    error.source_ref().is_some_and(|source| source.is::<Gone>())
+}
+
+/// A time on the wire: whole seconds, never less than what was asked for.
+pub(super) fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+impl Refusal {
+    fn read(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_else(|_| Self {
+            message: String::from_utf8_lossy(body).into_owned(),
+            ..Self::default()
+        })
+    }
+
+    /// What it says, in one line; what it is called, if that is a page for a browser or nothing.
+    fn words(&self, status: StatusCode) -> String {
+        let text = self.message.trim();
+        if text.is_empty() || text.starts_with('<') || text.starts_with('{') {
+            return format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or(""))
+                .trim()
+                .to_owned();
+        }
+        let line: Vec<_> = text
+            .split(|c: char| c.is_control() || c.is_whitespace())
+            .filter(|word| !word.is_empty())
+            .collect();
+        line.join(" ").chars().take(LONGEST).collect()
+    }
+}

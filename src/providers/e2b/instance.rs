@@ -1,0 +1,293 @@
+//! One sandbox of E2B: its life, and the way to what runs in it.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::access::Access;
+use super::api::Api;
+use super::envd::Envd;
+use super::life::Life;
+use super::registry::{self, Key};
+use super::wire::{Sandbox, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::process::Table;
+use crate::provider::{
+    Command, Content, Entry, Files, Info, Instance, Metrics, Pausing, Process, Snapshot, Snapshotting,
+};
+
+/// A sandbox that is held.
+#[derive(Debug)]
+pub(super) struct E2bInstance {
+    /// By which its user knows it.
+    id: String,
+    /// By which E2B does.
+    remote: String,
+    runtime: Option<String>,
+    /// What it is given to live when it is resumed, unless the caller says.
+    timeout: Duration,
+    api: Api,
+    life: Arc<Life>,
+    /// The way to it, once its tokens are known: a list does not tell them.
+    envd: Mutex<Option<Arc<Envd>>>,
+    key: Key,
+}
+
+impl E2bInstance {
+    /// The one handle of the sandbox that an answer tells of, with what it tells. `known` is what it is taken to be where
+    /// there is no handle yet.
+    pub(super) fn of(api: &Api, sandbox: &Sandbox, known: Info, timeout: Duration) -> Arc<Self> {
+        let instance = registry::handle(&api.place, &sandbox.id, || {
+            Arc::new(Self {
+                id: known.id.clone(),
+                remote: sandbox.id.clone(),
+                runtime: known.runtime.clone(),
+                timeout,
+                api: api.clone(),
+                life: Arc::new(Life::new(api.clone(), sandbox.id.clone(), known)),
+                envd: Mutex::default(),
+                key: Key::new(&api.place, &sandbox.id),
+            })
+        });
+        if sandbox.started_at.is_some() {
+            instance.life.learn(sandbox);
+        }
+        if sandbox.envd_access_token.is_some() {
+            instance.reach(sandbox);
+        }
+        instance
+    }
+
+    pub(super) fn is_called(&self, id: &str) -> bool {
+        self.id == id
+    }
+
+    pub(super) fn remote(&self) -> &str {
+        &self.remote
+    }
+
+    fn way(&self) -> MutexGuard<'_, Option<Arc<Envd>>> {
+        self.envd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how it is reached.
+    pub(super) fn reach(&self, sandbox: &Sandbox) -> Arc<Envd> {
+        let mut way = self.way();
+        if let Some(known) = way.as_ref().filter(|known| known.access().is_as(sandbox)) {
+            return Arc::clone(known);
+        }
+        let access = Access::new(sandbox, &self.api.place, Arc::clone(&self.life));
+        let envd = Arc::new(Envd::new(access));
+        *way = Some(Arc::clone(&envd));
+        envd
+    }
+
+    /// What runs in it.
+    async fn envd(&self) -> Result<Arc<Envd>> {
+        self.life.check()?;
+        let known = self.way().clone();
+        match known {
+            Some(known) => Ok(known),
+            None => Ok(self.reach(&self.look().await?.0)),
+        }
+    }
+
+    /// Asks E2B about it; that it is not there is an error.
+    async fn look(&self) -> Result<(Sandbox, SystemTime)> {
+        self.life.check()?;
+        let Some((sandbox, now)) = self.api.get(&self.remote).await? else {
+            self.life.missing();
+            self.life.check()?;
+            return Err(Error::new(ErrorKind::NotFound, format!("the sandbox `{}` is gone", self.id)));
+        };
+        self.life.learn(&sandbox);
+        Ok((sandbox, now))
+    }
+
+    /// What came of something in it, with the reason if it is not running.
+    async fn told<T>(&self, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Err(error) => Err(self.life.explain(error).await),
+            done => done,
+        }
+    }
+
+    /// What came of a call about it. E2B does not know it: it has ended.
+    fn known_there<T>(&self, outcome: Result<T>) -> Result<T> {
+        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            self.life.missing();
+            self.life.check()?;
+        }
+        outcome
+    }
+
+    /// Notes that it was ended.
+    pub(super) fn ended(&self) {
+        self.life.end("it was destroyed".to_owned());
+        registry::forget(&self.key, self);
+    }
+}
+
+impl Drop for E2bInstance {
+    fn drop(&mut self) {
+        registry::forget(&self.key, self);
+    }
+}
+
+#[async_trait]
+impl Instance for E2bInstance {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn runtime(&self) -> Option<&str> {
+        self.runtime.as_deref()
+    }
+
+    async fn info(&self) -> Result<Info> {
+        self.life.ask().await
+    }
+
+    async fn spawn(&self, command: &Command) -> Result<Process> {
+        self.told(self.envd().await?.spawn(command).await).await
+    }
+
+    fn started(&self) -> &Table {
+        self.life.started()
+    }
+
+    async fn attach(&self, pid: u32) -> Result<Option<Process>> {
+        self.told(self.envd().await?.attach(pid).await).await
+    }
+
+    async fn processes(&self) -> Result<Vec<u32>> {
+        self.told(self.envd().await?.processes().await).await
+    }
+
+    fn files(&self) -> &dyn Files {
+        self
+    }
+
+    async fn url(&self, port: u16, protocol: Option<&str>) -> Result<String> {
+        self.envd().await?.access().url(port, protocol)
+    }
+
+    async fn listens(&self, port: u16) -> Result<bool> {
+        self.told(self.envd().await?.listens(port).await).await
+    }
+
+    async fn extend_timeout(&self, by: Duration) -> Result<()> {
+        let (sandbox, now) = self.look().await?;
+        if sandbox.state == State::Paused {
+            return Err(self.life.paused());
+        }
+        let left = sandbox.end_at.and_then(|end| end.duration_since(now).ok()).unwrap_or_default();
+        let extended = self.api.set_timeout(&self.remote, left.saturating_add(by)).await;
+        self.known_there(extended)
+    }
+
+    async fn metrics(&self) -> Result<Metrics> {
+        self.life.check()?;
+        let measured = self.known_there(self.api.metrics(&self.remote).await)?;
+        let latest = measured.last().ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable, format!("E2B has not measured the sandbox `{}` yet", self.id))
+                .with_hint("it does so every few seconds")
+        })?;
+        Ok(Metrics {
+            at: latest.timestamp,
+            cpus: latest.cpu_count,
+            cpu_percent: latest.cpu_used_pct,
+            memory: latest.mem_used,
+            memory_total: latest.mem_total,
+            disk: latest.disk_used,
+            disk_total: latest.disk_total,
+        })
+    }
+
+    async fn destroy(&self) -> Result<()> {
+        if self.life.check().is_err() {
+            return Ok(());
+        }
+        super::kill(self.api.clone(), self.remote.clone()).await?;
+        self.ended();
+        Ok(())
+    }
+
+    fn pausing(&self) -> Option<&dyn Pausing> {
+        Some(self)
+    }
+
+    fn snapshotting(&self) -> Option<&dyn Snapshotting> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Pausing for E2bInstance {
+    async fn pause(&self) -> Result<()> {
+        self.life.check()?;
+        self.known_there(self.api.pause(&self.remote).await)
+    }
+
+    async fn resume(&self, timeout: Option<Duration>) -> Result<()> {
+        self.life.check()?;
+        let resumed = self.api.resume(&self.remote, timeout.unwrap_or(self.timeout)).await;
+        self.reach(&self.known_there(resumed)?);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Snapshotting for E2bInstance {
+    async fn snapshot(&self, name: Option<&str>) -> Result<Snapshot> {
+        self.life.check()?;
+        let made = self.known_there(self.api.snapshot(&self.remote, name).await)?;
+        Ok(Snapshot { id: made.id, names: made.names })
+    }
+}
+
+/// Files are the daemon's, which is found when the first of them is asked for.
+#[async_trait]
+impl Files for E2bInstance {
+    async fn read(&self, path: &str, piece: usize) -> Result<Content> {
+        self.told(self.envd().await?.read(path, piece).await).await
+    }
+
+    async fn write(&self, path: &str, content: Content) -> Result<()> {
+        self.told(self.envd().await?.write(path, content).await).await
+    }
+
+    async fn make_dir(&self, path: &str) -> Result<()> {
+        self.told(self.envd().await?.make_dir(path).await).await
+    }
+
+    async fn list(&self, path: &str) -> Result<Vec<Entry>> {
+        self.told(self.envd().await?.list(path).await).await
+    }
+
+    async fn stat(&self, path: &str) -> Result<Option<Entry>> {
+        self.told(self.envd().await?.stat(path).await).await
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool> {
+        self.told(self.envd().await?.exists(path).await).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.told(self.envd().await?.rename(from, to).await).await
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        self.told(self.envd().await?.copy(from, to).await).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<()> {
+        self.told(self.envd().await?.remove(path).await).await
+    }
+}

@@ -1,0 +1,159 @@
+//! What is known about the life of a sandbox, for all handles of it and for everything that runs in it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::api::Api;
+use super::error;
+use super::metadata;
+use super::wire::{Sandbox, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::process::Table;
+use crate::provider::{Enforcement, Info, Limits, Status};
+
+/// How far two clocks may be apart without anybody noticing.
+const CLOCKS: Duration = Duration::from_secs(2);
+
+const MIB: u64 = 1 << 20;
+
+/// The life of one sandbox.
+#[derive(Debug)]
+pub(super) struct Life {
+    api: Api,
+    /// By which E2B knows it; users may know it by one of their own.
+    remote: String,
+    /// What was last known.
+    known: Mutex<Info>,
+    ended: Mutex<bool>,
+    started: Table,
+}
+
+impl Life {
+    pub(super) fn new(api: Api, remote: String, known: Info) -> Self {
+        Self { api, remote, known: Mutex::new(known), ended: Mutex::new(false), started: Table::default() }
+    }
+
+    /// What was started in it and goes on.
+    pub(super) fn started(&self) -> &Table {
+        &self.started
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Info> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_ended(&self) -> bool {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that it has ended; the first reason stays.
+    pub(super) fn end(&self, reason: String) {
+        let before = std::mem::replace(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner), true);
+        if !before {
+            let mut known = self.known();
+            known.status = Status::Stopped;
+            known.reason = Some(reason);
+        }
+        self.started.close();
+    }
+
+    /// The error of every call after its end.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.has_ended() { Err(self.gone()) } else { Ok(()) }
+    }
+
+    fn gone(&self) -> Error {
+        let known = self.known();
+        let reason = known.reason.as_deref().unwrap_or("it was ended");
+        Error::new(ErrorKind::NotFound, format!("the sandbox `{}` is gone: {reason}", known.id))
+            .with_hint("create another one")
+    }
+
+    /// The facts, asked of E2B unless it is known to have ended.
+    pub(super) async fn ask(&self) -> Result<Info> {
+        if self.has_ended() {
+            return Ok(self.known().clone());
+        }
+        match self.api.get(&self.remote).await? {
+            Some((sandbox, _)) => self.learn(&sandbox),
+            None => self.missing(),
+        }
+        Ok(self.known().clone())
+    }
+
+    /// Notes what E2B says about it.
+    pub(super) fn learn(&self, sandbox: &Sandbox) {
+        if !self.has_ended() {
+            let mut known = self.known();
+            *known = info(sandbox, Some(&known));
+        }
+    }
+
+    /// Notes that E2B no longer knows it. What it does not tell is told by when its end was due.
+    pub(super) fn missing(&self) {
+        let (expires_at, timeout) = {
+            let known = self.known();
+            (known.expires_at, known.timeout)
+        };
+        let expired = expires_at.is_some_and(|at| at <= SystemTime::now() + CLOCKS);
+        self.end(match expired {
+            true => format!("it has expired (timeout: {} ms)", timeout.as_millis()),
+            false => "it was ended".to_owned(),
+        });
+    }
+
+    /// An error of talking to it. If it says that the sandbox is not running, it becomes one that says why.
+    pub(super) async fn explain(&self, failure: Error) -> Error {
+        if self.has_ended() {
+            return self.gone();
+        }
+        if !error::is_gone(&failure) {
+            return failure;
+        }
+        match self.ask().await {
+            Ok(_) if self.has_ended() => self.gone(),
+            Ok(known) if known.status == Status::Stopped => self.paused(),
+            // It is about to come, or to go: E2B's two halves do not agree.
+            Ok(_) => Error::new(ErrorKind::Unavailable, format!("{} at the moment", failure.message())),
+            Err(_) => failure,
+        }
+    }
+
+    /// The error of every call while it is paused.
+    pub(super) fn paused(&self) -> Error {
+        Error::new(ErrorKind::Unavailable, format!("the sandbox `{}` is paused", self.known().id))
+            .with_retryable(false)
+            .with_hint("take it up again with resume()")
+    }
+}
+
+/// The facts about a sandbox, of an answer that has its times. What is not in it stays as it was known.
+pub(super) fn info(sandbox: &Sandbox, known: Option<&Info>) -> Info {
+    let paused = sandbox.state == State::Paused;
+    let created_at = sandbox.started_at.or(known.map(|known| known.created_at));
+    let created_at = created_at.unwrap_or_else(SystemTime::now);
+    let timeout = sandbox.end_at.and_then(|end| end.duration_since(created_at).ok());
+    Info {
+        id: known.map_or_else(|| metadata::id(sandbox), |known| known.id.clone()),
+        status: if paused { Status::Stopped } else { Status::Running },
+        reason: paused.then(|| "paused".to_owned()),
+        created_at,
+        timeout: timeout.or(known.map(|known| known.timeout)).unwrap_or_default(),
+        // What is paused has no end; E2B tells when it was paused in its place.
+        expires_at: sandbox.end_at.filter(|_| !paused),
+        metadata: metadata::of_user(sandbox),
+        runtime: metadata::runtime(sandbox),
+        isolation: Vec::new(),
+        limits: limits(sandbox),
+    }
+}
+
+fn limits(sandbox: &Sandbox) -> Option<Limits> {
+    Some(Limits {
+        memory: sandbox.memory_mb? * MIB,
+        disk: sandbox.disk_mb? * MIB,
+        cpus: sandbox.cpu_count,
+        processes: None,
+        enforcement: Enforcement::Machine,
+    })
+}
