@@ -1,5 +1,6 @@
 //! HTTP, in one place: the connections that all sandboxes share, and what is done about requests that fail.
 
+pub(crate) mod connect;
 mod error;
 mod pool;
 
