@@ -21,6 +21,9 @@ pub const DEFAULT_MAX_OUTPUT: usize = 64 << 20;
 /// The exit code of a command whose time was over, as `timeout(1)` has it.
 pub const TIMED_OUT: i32 = 124;
 
+/// What ends everything that runs in a sandbox that ends.
+const KILLED: i32 = 9;
+
 /// How long a killed command may take to be gone before its caller is told that it will not go.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
@@ -177,7 +180,15 @@ impl Following {
                 }
             }
         }
-        let exit = running.control.wait().await?;
+        kept.note_gaps(&*output);
+        let exit = match running.control.wait().await {
+            Ok(exit) => exit,
+            // Nobody knows how it ended: with its sandbox, most likely. What it had written is still worth having.
+            Err(error) => {
+                running.ended = error.kind() == ErrorKind::NotFound;
+                return Err(error.with_output(kept.output(Exit::Signal(KILLED), false, begun.elapsed())));
+            }
+        };
         running.ended = true;
         let stop = running.stop.take();
         let timed_out = matches!(stop, Some(Stop::Timeout));
@@ -321,6 +332,16 @@ impl Kept {
         match self {
             Self::Head(head) => head.keep(chunk),
             Self::Log(log) => log.append(chunk),
+        }
+    }
+
+    /// What was lost on the way is missing as what was not kept is.
+    fn note_gaps(&mut self, output: &dyn provider::Output) {
+        if output.has_gaps() {
+            match self {
+                Self::Head(head) => head.truncated = true,
+                Self::Log(log) => log.note_gaps(),
+            }
         }
     }
 

@@ -290,10 +290,10 @@ pub trait Instance: Debug + Send + Sync {
 
     /// Finds a running process that was started elsewhere, through another connection; `None` if there is no
     /// such process, and where there is no elsewhere.
-    async fn attach(&self, pid: u32) -> Result<Option<Process>>;
+    async fn attach(&self, pid: u32) -> Result<Option<Attached>>;
 
-    /// The numbers of the running processes that [`attach`](Self::attach) finds.
-    async fn processes(&self) -> Result<Vec<u32>>;
+    /// The running processes that [`attach`](Self::attach) finds.
+    async fn processes(&self) -> Result<Vec<Running>>;
 
     /// Its files.
     fn files(&self) -> &dyn Files;
@@ -436,6 +436,8 @@ pub struct Command {
     pub terminal: Option<Size>,
     /// The user to run as; absent is the provider's default.
     pub user: Option<String>,
+    /// What others find it by, where there are others ([`Instance::processes`]): no two have the same.
+    pub tag: Option<String>,
 }
 
 /// The size of a terminal, in characters.
@@ -464,6 +466,24 @@ impl Default for Program {
     }
 }
 
+/// A process that runs, started by whomever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its number in the sandbox.
+    pub pid: u32,
+    /// The tag that it was started with.
+    pub tag: Option<String>,
+}
+
+/// A running process that was found.
+#[derive(Debug)]
+pub struct Attached {
+    /// The process, from now on.
+    pub process: Process,
+    /// The tag that it was started with.
+    pub tag: Option<String>,
+}
+
 /// Something that runs: what it writes, and a handle to it. The two are separate, so that ending it never
 /// waits for its reader.
 #[derive(Debug)]
@@ -483,6 +503,11 @@ pub trait Output: Debug + Send {
     /// * Where both streams come through one channel, one cannot be left: then `wanted` means nothing.
     /// * Dropped: nothing is lost.
     async fn next(&mut self, wanted: Wanted) -> Option<Chunk>;
+
+    /// Whether something of what came so far was lost on the way.
+    fn has_gaps(&self) -> bool {
+        false
+    }
 }
 
 /// Streams whose reader has room.

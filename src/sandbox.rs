@@ -12,8 +12,8 @@ use crate::command::{self, Output, RunOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filesystem::Filesystem;
 use crate::process::Process;
-use crate::provider::{Command, Info, Instance, Program, Provider};
-use crate::terminal::{Terminal, TerminalOptions};
+use crate::provider::{Command, Info, Instance, Program, Provider, Running};
+use crate::terminal::{self, Terminal, TerminalOptions, is_terminal};
 
 /// One argument of a program, with its end, may have this many bytes on Linux (`execve(2)`).
 const MAX_ARGUMENT: usize = 128 << 10;
@@ -114,9 +114,12 @@ impl Sandbox {
             if let Some(process) = self.instance.started().process(pid) {
                 return Ok(Some(process));
             }
-            let Some(process) = self.instance.attach(pid).await?.map(Process::attached) else {
+            let found = self.instance.attach(pid).await?;
+            // A terminal is no process that goes on.
+            let Some(found) = found.filter(|found| !is_terminal(found.tag.as_deref())) else {
                 return Ok(None);
             };
+            let process = Process::attached(found.process);
             self.instance.started().add(&process);
             Ok(Some(process))
         })
@@ -128,10 +131,12 @@ impl Sandbox {
         self.operation("processes", async {
             let elsewhere = self.instance.processes().await?;
             let mut processes = self.instance.started().running();
-            for pid in elsewhere {
-                if !processes.iter().any(|process| process.pid() == pid) {
-                    processes.extend(self.process(pid).await?);
+            for Running { pid, tag } in elsewhere {
+                if is_terminal(tag.as_deref()) || processes.iter().any(|process| process.pid() == pid) {
+                    continue;
                 }
+                // What others hold open after its end is listed all the same.
+                processes.extend(self.process(pid).await?.filter(|process| !process.has_ended()));
             }
             Ok(processes)
         })
@@ -142,9 +147,10 @@ impl Sandbox {
     pub async fn open_terminal(&self, options: TerminalOptions) -> Result<Arc<Terminal>> {
         self.operation("terminal.create", async {
             self.check_lasting()?;
-            let command = options.to_command();
+            let id = terminal::new_id()?;
+            let command = options.to_command(&id);
             check(&command)?;
-            Terminal::open(&*self.instance, &command, options).await
+            Terminal::open(&*self.instance, id, &command, &options).await
         })
         .await
     }
@@ -153,8 +159,18 @@ impl Sandbox {
     pub async fn terminals(&self) -> Result<Vec<Arc<Terminal>>> {
         self.operation("terminal.list", async {
             // A sandbox that has ended says so.
-            self.instance.processes().await?;
-            Ok(self.instance.started().terminals())
+            let elsewhere = self.instance.processes().await?;
+            let mut terminals = self.instance.started().terminals();
+            for Running { pid, tag } in elsewhere {
+                if !is_terminal(tag.as_deref()) || terminals.iter().any(|terminal| terminal.pid() == pid) {
+                    continue;
+                }
+                if let Some(terminal) = self.instance.attach(pid).await?.and_then(Terminal::attached) {
+                    self.instance.started().add_terminal(&terminal);
+                    terminals.push(terminal);
+                }
+            }
+            Ok(terminals)
         })
         .await
     }

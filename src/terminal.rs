@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::command::RunOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Process, Reader, Turns};
-use crate::provider::{Command, Instance, Program, Size, Wanted};
+use crate::provider::{Attached, Command, Instance, Program, Size, Wanted};
 
 /// How long what runs in a terminal may take to end after the terminal is gone, before it is killed.
 const HANG_UP_GRACE: Duration = Duration::from_secs(1);
@@ -17,6 +17,12 @@ const HANG_UP_GRACE: Duration = Duration::from_secs(1);
 const KILL_GRACE: Duration = Duration::from_secs(5);
 /// The exit code of what was killed: 128 and the signal's number.
 const KILLED: i32 = 128 + 9;
+/// What ids begin with.
+const ID: &str = "term_";
+/// What runs where nothing else was asked for.
+const LOGIN: &str = "login shell";
+/// Characters of its command that others see.
+const TAG_COMMAND: usize = 200;
 
 /// What a new terminal is to be.
 #[derive(Clone, Debug)]
@@ -38,8 +44,8 @@ impl Default for TerminalOptions {
 }
 
 impl TerminalOptions {
-    /// What runs in the terminal.
-    pub(crate) fn to_command(&self) -> Command {
+    /// What runs in the terminal of this id.
+    pub(crate) fn to_command(&self, id: &str) -> Command {
         let mut env = self.env.clone();
         env.entry("TERM".to_owned()).or_insert_with(|| "xterm-256color".to_owned());
         Command {
@@ -48,8 +54,50 @@ impl TerminalOptions {
             env,
             stdin: true,
             terminal: Some(self.size),
+            tag: Some(self.tag(id)),
             ..Command::default()
         }
+    }
+
+    /// What another process finds the terminal by, with all that it needs to know of it.
+    fn tag(&self, id: &str) -> String {
+        let command: String = self.command().chars().take(TAG_COMMAND).collect();
+        format!("{id} {}x{} {command}", self.size.cols, self.size.rows)
+    }
+
+    fn command(&self) -> &str {
+        self.command.as_deref().unwrap_or(LOGIN)
+    }
+}
+
+/// An id that nothing else has.
+pub(crate) fn new_id() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("this machine has no random numbers: {error}"))
+    })?;
+    Ok(format!("{ID}{:032x}", u128::from_ne_bytes(random)))
+}
+
+/// Whether a running process is a terminal.
+pub(crate) fn is_terminal(tag: Option<&str>) -> bool {
+    tag.and_then(Tag::read).is_some()
+}
+
+/// What is known of a terminal that was opened elsewhere.
+struct Tag<'a> {
+    id: &'a str,
+    size: Size,
+    command: &'a str,
+}
+
+impl<'a> Tag<'a> {
+    fn read(tag: &'a str) -> Option<Self> {
+        let mut parts = tag.splitn(3, ' ');
+        let (id, size, command) = (parts.next()?, parts.next()?, parts.next()?);
+        let (cols, rows) = size.split_once('x')?;
+        let size = Size { cols: cols.parse().ok()?, rows: rows.parse().ok()? };
+        id.starts_with(ID).then_some(Self { id, size, command })
     }
 }
 
@@ -67,24 +115,29 @@ impl Terminal {
     /// Opens a terminal and finds it again by its id.
     pub(crate) async fn open(
         instance: &dyn Instance,
+        id: String,
         command: &Command,
-        options: TerminalOptions,
+        options: &TerminalOptions,
     ) -> Result<Arc<Self>> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| {
-            Error::new(ErrorKind::Internal, format!("this machine has no random numbers: {error}"))
-        })?;
         let process = Process::start(instance, command, RunOptions::default()).await?;
         process.release();
-        let terminal = Arc::new(Self {
-            id: format!("term_{:032x}", u128::from_ne_bytes(random)),
-            command: options.command.unwrap_or_else(|| "login shell".to_owned()),
-            process,
-            size: Mutex::new(options.size),
-            resizes: Turns::default(),
-        });
+        let command = options.command().to_owned();
+        let size = Mutex::new(options.size);
+        let terminal = Arc::new(Self { id, command, process, size, resizes: Turns::default() });
         instance.started().add_terminal(&terminal);
         Ok(terminal)
+    }
+
+    /// One that was opened elsewhere, if this is one. Its size is that of its opening.
+    pub(crate) fn attached(found: Attached) -> Option<Arc<Self>> {
+        let Tag { id, size, command } = Tag::read(found.tag.as_deref()?)?;
+        Some(Arc::new(Self {
+            id: id.to_owned(),
+            command: command.to_owned(),
+            process: Process::attached(found.process),
+            size: Mutex::new(size),
+            resizes: Turns::default(),
+        }))
     }
 
     /// Its id.

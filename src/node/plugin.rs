@@ -22,8 +22,9 @@ use super::provider;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
-    Capabilities, Chunk, Command, Content, Control, CreateRequest, Entry, Exit, Files, Filter, Info,
-    Instance, Metrics, Output, Process, Program, Provider, Size, Status as Life, Wanted, not_yet,
+    Attached, Capabilities, Chunk, Command, Content, Control, CreateRequest, Entry, Exit, Files, Filter,
+    Info, Instance, Metrics, Output, Process, Program, Provider, Running, Size, Status as Life, Wanted,
+    not_yet,
 };
 
 type Call<T> = ThreadsafeFunction<(String, Value), Promise<T>, FnArgs<(String, Value)>, Status, false, true>;
@@ -291,11 +292,11 @@ impl Instance for PluginInstance {
         &self.started
     }
 
-    async fn attach(&self, _: u32) -> Result<Option<Process>> {
+    async fn attach(&self, _: u32) -> Result<Option<Attached>> {
         Err(Error::unsupported("a plug-in provider has no `getProcess`"))
     }
 
-    async fn processes(&self) -> Result<Vec<u32>> {
+    async fn processes(&self) -> Result<Vec<Running>> {
         Err(Error::unsupported("a plug-in provider has neither `processes` nor terminals"))
     }
 

@@ -33,6 +33,7 @@ pub(crate) struct Log {
 struct State {
     streams: [Tail; 2],
     ended: bool,
+    has_gaps: bool,
     holding: HashMap<u64, [Option<u64>; 2]>,
     next: u64,
 }
@@ -109,6 +110,11 @@ impl Log {
         self.written.send_replace(());
     }
 
+    /// Something was lost before it came here.
+    pub(crate) fn note_gaps(&self) {
+        self.state().has_gaps = true;
+    }
+
     /// Nothing more will be written.
     pub(super) fn end(&self) {
         let mut state = self.state();
@@ -128,7 +134,7 @@ impl Log {
             tail.bytes.iter().skip(surplus).copied().collect::<Vec<u8>>()
         });
         let more = state.streams.iter().zip(&latest).any(|(tail, kept)| tail.end > kept.len() as u64);
-        (latest, more)
+        (latest, more || state.has_gaps)
     }
 
     /// Bytes that are kept of both streams.

@@ -5,6 +5,7 @@
 //! * `tls` – who is trusted. `error` – what goes wrong before there is an answer.
 //! * `secret` – what never appears in a message, a log or a `Debug`.
 
+pub(crate) mod connect;
 mod error;
 mod lanes;
 mod pool;

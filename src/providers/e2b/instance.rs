@@ -15,7 +15,8 @@ use super::wire::{Sandbox, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
-    Command, Content, Entry, Files, Info, Instance, Metrics, Pausing, Process, Snapshot, Snapshotting,
+    Attached, Command, Content, Entry, Files, Info, Instance, Metrics, Pausing, Process, Running, Snapshot,
+    Snapshotting,
 };
 
 /// A sandbox that is held.
@@ -31,7 +32,7 @@ pub(super) struct E2bInstance {
     api: Api,
     life: Arc<Life>,
     /// The way to it, once its tokens are known: a list does not tell them.
-    envd: Mutex<Option<Arc<Envd>>>,
+    envd: Mutex<Option<Envd>>,
     key: Key,
 }
 
@@ -55,7 +56,8 @@ impl E2bInstance {
             instance.life.learn(sandbox);
         }
         if sandbox.envd_access_token.is_some() {
-            instance.reach(sandbox);
+            // What is wrong with it is said by the first call that needs it.
+            drop(instance.reach(sandbox));
         }
         instance
     }
@@ -68,29 +70,29 @@ impl E2bInstance {
         &self.remote
     }
 
-    fn way(&self) -> MutexGuard<'_, Option<Arc<Envd>>> {
+    fn way(&self) -> MutexGuard<'_, Option<Envd>> {
         self.envd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how it is reached.
-    pub(super) fn reach(&self, sandbox: &Sandbox) -> Arc<Envd> {
+    pub(super) fn reach(&self, sandbox: &Sandbox) -> Result<Envd> {
         let mut way = self.way();
         if let Some(known) = way.as_ref().filter(|known| known.access().is_as(sandbox)) {
-            return Arc::clone(known);
+            return Ok(known.clone());
         }
         let access = Access::new(sandbox, &self.api.place, Arc::clone(&self.life));
-        let envd = Arc::new(Envd::new(access));
-        *way = Some(Arc::clone(&envd));
-        envd
+        let envd = Envd::new(access)?;
+        *way = Some(envd.clone());
+        Ok(envd)
     }
 
     /// What runs in it.
-    async fn envd(&self) -> Result<Arc<Envd>> {
+    async fn envd(&self) -> Result<Envd> {
         self.life.check()?;
         let known = self.way().clone();
         match known {
             Some(known) => Ok(known),
-            None => Ok(self.reach(&self.look().await?.0)),
+            None => self.reach(&self.look().await?.0),
         }
     }
 
@@ -104,14 +106,6 @@ impl E2bInstance {
         };
         self.life.learn(&sandbox);
         Ok((sandbox, now))
-    }
-
-    /// What came of something in it, with the reason if it is not running.
-    async fn told<T>(&self, outcome: Result<T>) -> Result<T> {
-        match outcome {
-            Err(error) => Err(self.life.explain(error).await),
-            done => done,
-        }
     }
 
     /// What came of a call about it. E2B does not know it: it has ended.
@@ -155,19 +149,19 @@ impl Instance for E2bInstance {
     }
 
     async fn spawn(&self, command: &Command) -> Result<Process> {
-        self.told(self.envd().await?.spawn(command).await).await
+        self.envd().await?.spawn(command).await
     }
 
     fn started(&self) -> &Table {
         self.life.started()
     }
 
-    async fn attach(&self, pid: u32) -> Result<Option<Process>> {
-        self.told(self.envd().await?.attach(pid).await).await
+    async fn attach(&self, pid: u32) -> Result<Option<Attached>> {
+        self.envd().await?.attach(pid).await
     }
 
-    async fn processes(&self) -> Result<Vec<u32>> {
-        self.told(self.envd().await?.processes().await).await
+    async fn processes(&self) -> Result<Vec<Running>> {
+        self.envd().await?.processes().await
     }
 
     fn files(&self) -> &dyn Files {
@@ -179,7 +173,7 @@ impl Instance for E2bInstance {
     }
 
     async fn listens(&self, port: u16) -> Result<bool> {
-        self.told(self.envd().await?.listens(port).await).await
+        self.envd().await?.listens(port).await
     }
 
     async fn extend_timeout(&self, by: Duration) -> Result<()> {
@@ -238,7 +232,7 @@ impl Pausing for E2bInstance {
     async fn resume(&self, timeout: Option<Duration>) -> Result<()> {
         self.life.check()?;
         let resumed = self.api.resume(&self.remote, timeout.unwrap_or(self.timeout)).await;
-        self.reach(&self.known_there(resumed)?);
+        self.reach(&self.known_there(resumed)?)?;
         Ok(())
     }
 }
@@ -256,38 +250,38 @@ impl Snapshotting for E2bInstance {
 #[async_trait]
 impl Files for E2bInstance {
     async fn read(&self, path: &str, piece: usize) -> Result<Content> {
-        self.told(self.envd().await?.read(path, piece).await).await
+        self.envd().await?.read(path, piece).await
     }
 
     async fn write(&self, path: &str, content: Content) -> Result<()> {
-        self.told(self.envd().await?.write(path, content).await).await
+        self.envd().await?.write(path, content).await
     }
 
     async fn make_dir(&self, path: &str) -> Result<()> {
-        self.told(self.envd().await?.make_dir(path).await).await
+        self.envd().await?.make_dir(path).await
     }
 
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
-        self.told(self.envd().await?.list(path).await).await
+        self.envd().await?.list(path).await
     }
 
     async fn stat(&self, path: &str) -> Result<Option<Entry>> {
-        self.told(self.envd().await?.stat(path).await).await
+        self.envd().await?.stat(path).await
     }
 
     async fn exists(&self, path: &str) -> Result<bool> {
-        self.told(self.envd().await?.exists(path).await).await
+        self.envd().await?.exists(path).await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.told(self.envd().await?.rename(from, to).await).await
+        self.envd().await?.rename(from, to).await
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<()> {
-        self.told(self.envd().await?.copy(from, to).await).await
+        self.envd().await?.copy(from, to).await
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
-        self.told(self.envd().await?.remove(path).await).await
+        self.envd().await?.remove(path).await
     }
 }

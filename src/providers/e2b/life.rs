@@ -4,7 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::api::Api;
-use super::error;
 use super::metadata;
 use super::wire::{Sandbox, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -102,20 +101,22 @@ impl Life {
         });
     }
 
-    /// An error of talking to it. If it says that the sandbox is not running, it becomes one that says why.
-    pub(super) async fn explain(&self, failure: Error) -> Error {
-        if self.has_ended() {
-            return self.gone();
-        }
-        if !error::is_gone(&failure) {
-            return failure;
-        }
+    /// The error of a call that has not found it. Whether it has expired, was ended or is paused, only the control
+    /// plane knows.
+    pub(super) async fn lost(&self) -> Error {
         match self.ask().await {
             Ok(_) if self.has_ended() => self.gone(),
             Ok(known) if known.status == Status::Stopped => self.paused(),
             // It is about to come, or to go: E2B's two halves do not agree.
-            Ok(_) => Error::new(ErrorKind::Unavailable, format!("{} at the moment", failure.message())),
-            Err(_) => failure,
+            Ok(known) => Error::new(
+                ErrorKind::Unavailable,
+                format!("the sandbox `{}` cannot be reached at the moment", known.id),
+            ),
+            Err(error) => Error::new(
+                ErrorKind::Unavailable,
+                format!("the sandbox `{}` cannot be reached, and E2B does not tell why", self.known().id),
+            )
+            .with_source(error),
         }
     }
 

@@ -187,7 +187,7 @@ impl Provider for E2b {
             limits: None,
         };
         let instance = E2bInstance::of(&api, &sandbox, known, request::default_timeout(&self.config));
-        instance.reach(&sandbox);
+        drop(instance.reach(&sandbox));
         Ok(instance)
     }
 

@@ -22,7 +22,8 @@ use super::url;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
-    Command, Enforcement, Files, Info, Instance, Limits, Metrics, Output, Process, Program, Status, not_yet,
+    Attached, Command, Enforcement, Files, Info, Instance, Limits, Metrics, Output, Process, Program,
+    Running, Status, not_yet,
 };
 
 /// How long the steps of isolation may take, on a machine that is busy.
@@ -379,11 +380,11 @@ impl Instance for LocalInstance {
         &self.started
     }
 
-    async fn attach(&self, _: u32) -> Result<Option<Process>> {
+    async fn attach(&self, _: u32) -> Result<Option<Attached>> {
         self.check().map(|()| None)
     }
 
-    async fn processes(&self) -> Result<Vec<u32>> {
+    async fn processes(&self) -> Result<Vec<Running>> {
         self.check().map(|()| Vec::new())
     }
 

@@ -1,0 +1,117 @@
+//! Everything that came of a process: found in the sandbox, signalled, waited for.
+//!
+//! envd signals the process that it started and nothing else. So that children are found however far they have gone,
+//! each command has a mark of its own in its environment, which they inherit.
+
+use super::Envd;
+use super::script::As;
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::Exit;
+
+/// The variable with the mark.
+pub(super) const MARK: &str = "COMPUTESDK_RUN";
+
+/// Finds what carries the mark `$1`, the process `$2` if it is given, and all that came of those, but not what is
+/// dead already: `$found`, with a blank before and after each.
+const FIND: &str = r#"
+mark=$1 first=$2
+find_all() {
+  found=' '
+  table=$(grep -sE '^(State|PPid):' /proc/[0-9]*/status | tr '\t' ' ')
+  for file in $(grep -lsF "$mark" /proc/[0-9]*/environ); do
+    pid=${file#/proc/}; found="$found${pid%/environ} "
+  done
+  [ -z "$first" ] || found="$found$first "
+  alive=' ' pairs= pid= dead=
+  set -f
+  while IFS=': ' read -r file key value rest; do
+    pid=${file#/proc/}; pid=${pid%/status}
+    case $key in
+      State) case $value in Z|X|x) dead=$pid;; *) alive="$alive$pid "; esac;;
+      PPid) [ "$pid" = "$dead" ] || pairs="$pairs $pid:$value";;
+    esac
+  done <<END
+$table
+END
+  more=1
+  while [ "$more" ]; do
+    more=
+    for pair in $pairs; do
+      pid=${pair%:*} parent=${pair#*:}
+      case $found in *" $pid "*) continue;; esac
+      case $found in *" $parent "*) found="$found$pid " more=1;; esac
+    done
+  done
+  set +f
+  there=' '
+  for pid in $found; do
+    case $alive in *" $pid "*) case $there in *" $pid "*) ;; *) there="$there$pid "; esac; esac
+  done
+  found=$there
+}
+"#;
+
+/// Kills all of it: what may start others is stopped first, until nobody is left who does.
+const KILL: &str = r#"
+turn=0
+while [ $turn -lt 100 ]; do
+  turn=$((turn+1))
+  stopped=' '
+  while :; do
+    find_all
+    new=
+    for pid in $found; do
+      case $stopped in *" $pid "*) ;; *) kill -STOP $pid 2>/dev/null; stopped="$stopped$pid " new=1; esac
+    done
+    [ "$new" ] || break
+  done
+  [ "$found" = ' ' ] && exit 0
+  kill -KILL $found 2>/dev/null
+  first=
+  sleep 0.02 2>/dev/null || sleep 1
+done
+exit 1
+"#;
+
+/// Hangs up: a terminal's session, whose number is that of its first process; and waits until nothing is left.
+const HANG_UP: &str = r#"
+session=$2
+for file in $(grep -lsE "^NSsid:[[:space:]]*$session([[:space:]]|\$)" /proc/[0-9]*/status); do
+  pid=${file#/proc/}; pid=${pid%/status}
+  kill -HUP $pid 2>/dev/null; kill -CONT $pid 2>/dev/null
+done
+while find_all; [ "$found" != ' ' ]; do sleep 0.05 2>/dev/null || sleep 1; done
+"#;
+
+/// Sends signal `$1` to process `$2`.
+const SIGNAL: &str =
+    r#"kill -s "$1" "$2" 2>/dev/null || kill -"$1" "$2" 2>/dev/null || ! kill -0 "$2" 2>/dev/null"#;
+
+impl Envd {
+    /// Kills all that came of a process, and it itself as long as it is known to run.
+    pub(super) async fn kill_tree(&self, mark: &str, running: Option<u32>) -> Result<()> {
+        let first = running.map(|pid| pid.to_string()).unwrap_or_default();
+        let ran = self.run(As::Root, &format!("{FIND}{KILL}"), &[mark, &first]).await?;
+        match ran.exit {
+            Exit::Code(0) => Ok(()),
+            _ => Err(Error::new(ErrorKind::Unavailable, "what was killed has not ended")),
+        }
+    }
+
+    /// Tells everything in a terminal's session that it is gone, and waits until nothing is left.
+    pub(super) async fn hang_up_tree(&self, mark: &str, pid: u32, running: bool) -> Result<()> {
+        let session = if running { pid.to_string() } else { "-".to_owned() };
+        let script = format!("{FIND}{HANG_UP}");
+        // The first process is one of what is waited for only while it runs: its number may be another's afterwards.
+        self.run(As::Root, &script.replace("first=$2", "first="), &[mark, &session]).await.map(drop)
+    }
+
+    /// Sends a signal to a process that runs.
+    pub(super) async fn send_signal(&self, signal: i32, pid: u32) -> Result<()> {
+        let ran = self.run(As::Root, SIGNAL, &[&signal.to_string(), &pid.to_string()]).await?;
+        match ran.exit {
+            Exit::Code(0) => Ok(()),
+            _ => Err(Error::invalid(format!("signal {signal} cannot be sent"))),
+        }
+    }
+}
