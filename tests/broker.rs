@@ -61,7 +61,11 @@ fn main() -> ExitCode {
         be_host();
     }
     // Sandboxes made in advance would be counted with those of the cases.
-    harness::run(Some(1), Config { spares: Some(0), ..Config::default() }, &[CASES, ports::CASES])
+    harness::run(
+        Some(1),
+        &[("local", harness::local(Config { spares: Some(0), ..Config::default() }))],
+        &[CASES, ports::CASES],
+    )
 }
 
 /// Makes sandboxes with something in them, says so, and waits for its end.

@@ -8,6 +8,7 @@ mod background;
 mod code;
 mod commands;
 mod copies;
+mod e2b;
 mod file_streams;
 mod files;
 mod hangups;
@@ -27,7 +28,7 @@ use computesdk::providers::local::Config;
 fn main() -> std::process::ExitCode {
     harness::run(
         None,
-        Config::default(),
+        &[("local", harness::local(Config::default())), ("e2b", e2b::place())],
         &[
             lifecycle::CASES,
             commands::CASES,

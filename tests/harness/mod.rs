@@ -104,25 +104,35 @@ pub(crate) async fn soon<T>(what: &str, within: Duration, future: impl Future<Ou
     result
 }
 
-/// The providers, and why one cannot be tested on this system.
-fn providers(local: Config) -> [(At, Option<&'static str>); 1] {
-    let elsewhere =
-        (!cfg!(target_os = "linux")).then_some("local sandboxes are made of Linux' own isolation");
-    [(At(Arc::new(Local::new(local))), elsewhere)]
+/// A provider to test, or why it cannot be tested on this system.
+pub(crate) type Place = Result<At, &'static str>;
+
+/// The provider `local`.
+pub(crate) fn local(config: Config) -> Place {
+    if cfg!(target_os = "linux") {
+        Ok(At(Arc::new(Local::new(config))))
+    } else {
+        Err("local sandboxes are made of Linux' own isolation")
+    }
 }
 
 /// Runs every case at every provider, as libtest would; `threads` at once unless the caller says otherwise.
-pub(crate) fn run(threads: Option<usize>, local: Config, tables: &[&'static [Case]]) -> ExitCode {
+pub(crate) fn run(
+    threads: Option<usize>,
+    places: &[(&'static str, Place)],
+    tables: &[&'static [Case]],
+) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(threads);
     let mut trials = Vec::new();
-    for (at, elsewhere) in providers(local) {
+    for (name, place) in places {
         for case in tables.iter().copied().flatten() {
-            let at = at.clone();
-            trials.push(Trial::ignorable_test(format!("{}::{}", at.0.name(), case.name), move || {
-                if let Some(reason) = elsewhere {
-                    return Ok(Completion::ignored_with(reason));
-                }
+            let place = place.clone();
+            trials.push(Trial::ignorable_test(format!("{name}::{}", case.name), move || {
+                let at = match place {
+                    Ok(at) => at,
+                    Err(reason) => return Ok(Completion::ignored_with(reason)),
+                };
                 if let Some((flag, _)) = case.needs.filter(|(_, is_there)| !is_there(at.0.capabilities())) {
                     return Ok(Completion::ignored_with(format!(
                         "{} has no capability `{flag}`",

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     }
     harness::run(
         None,
-        Config::default(),
+        &[("local", harness::local(Config::default()))],
         &[
             files::CASES,
             processes::CASES,

@@ -35,6 +35,8 @@ pub struct Options {
     pub exit_retention: Duration,
     /// Templates, beside those that every account has.
     pub templates: Vec<String>,
+    /// The Python of its sandboxes, if not this machine's.
+    pub python: Option<String>,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             pausing: Duration::ZERO,
             exit_retention: Duration::from_secs(30),
             templates: Vec::new(),
+            python: None,
         }
     }
 }
@@ -129,7 +132,7 @@ impl Options {
                 "--template" => options.templates.push(arguments.next().ok_or("--template names none")?),
                 "--ca" | "--port" | "--envd-version" | "--api" | "--domain" | "--max-sandboxes"
                 | "--max-connections" | "--max-streams" | "--max-hours" | "--pausing"
-                | "--exit-retention" => {
+                | "--exit-retention" | "--python" => {
                     let value = arguments.next().ok_or_else(|| format!("{name} has no value"))?;
                     given.insert(name, value);
                 }
@@ -144,6 +147,7 @@ impl Options {
             _ => return Err("--tls and --ca FILE go together".to_owned()),
         };
         options.domain = take("--domain");
+        options.python = take("--python");
         options.api = match take("--api").as_deref() {
             None | Some("both") => Api::Both,
             Some("v1") => Api::V1,

@@ -64,7 +64,7 @@ impl World {
     /// An empty one.
     pub fn new(options: Options) -> Arc<Self> {
         // The fake keeps the time itself, and makes few sandboxes at once.
-        let config = Config { timeout: Some(0), ..Config::default() };
+        let config = Config { timeout: Some(0), python: options.python.clone(), ..Config::default() };
         Arc::new(Self {
             options,
             faults: Faults::default(),

@@ -55,6 +55,7 @@ pub async fn start(
         stdin,
         terminal: size.as_ref().map(|size| Size { cols: size.cols as u16, rows: size.rows as u16 }),
         user: None,
+        tag: None,
     };
     let held = Held::start(&*sandbox.instance, command, argv).await;
     let held = held.map_err(|error| not_started(&config, &cwd, &error))?;
