@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{CreateRequest, Filter, Provider};
+use crate::provider::{CreateRequest, Filter, Provider, Snapshot, Snapshots};
 use crate::providers;
 use crate::sandbox::{Sandbox, check_env, check_port};
 
@@ -192,6 +192,24 @@ pub async fn list_at(provider: &Arc<dyn Provider>, filter: &Filter, strict: bool
 /// Ends a sandbox at one provider.
 pub async fn destroy_at(provider: &Arc<dyn Provider>, id: &str) -> Result<()> {
     provider.destroy(id).await.map_err(|error| error.within("destroy", Some(provider.name()), Some(id)))
+}
+
+/// The snapshots of one provider.
+pub async fn snapshots_at(provider: &Arc<dyn Provider>) -> Result<Vec<Snapshot>> {
+    let listed = async { snapshots_of(provider)?.list().await };
+    listed.await.map_err(|error| error.within("snapshots.list", Some(provider.name()), None))
+}
+
+/// Deletes a snapshot of one provider. Missing: success.
+pub async fn delete_snapshot_at(provider: &Arc<dyn Provider>, id: &str) -> Result<()> {
+    let deleted = async { snapshots_of(provider)?.delete(id).await };
+    deleted.await.map_err(|error| error.within("snapshots.delete", Some(provider.name()), None))
+}
+
+fn snapshots_of(provider: &Arc<dyn Provider>) -> Result<&dyn Snapshots> {
+    provider.snapshots().ok_or_else(|| {
+        Error::unsupported(format!("`snapshots`: the provider `{}` has none", provider.name()))
+    })
 }
 
 /// Refuses what no provider could make.

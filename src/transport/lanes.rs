@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(lanes.take(&url("http://a.example/y")).await.number(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn others_wait_for_the_first_to_open_a_connection() {
         let lanes = Arc::new(Lanes::default());
         let server = url("https://a.example/");
@@ -173,22 +173,22 @@ mod tests {
         assert!(!waiting.is_finished());
         first.answered();
         assert_eq!(waiting.await.expect("it waits").number(), 0);
-        assert_eq!(begun.elapsed(), Duration::from_millis(50));
         lanes.take(&server).await;
-        assert_eq!(begun.elapsed(), Duration::from_millis(50));
+        assert!(begun.elapsed() < FIRST, "{:?}", begun.elapsed());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_first_that_takes_its_time_is_not_waited_for() {
         let lanes = Arc::new(Lanes::default());
         let server = url("https://a.example/");
         let first = lanes.take(&server).await;
         let begun = Instant::now();
         let second = lanes.take(&server).await;
-        assert_eq!(begun.elapsed(), FIRST);
+        assert!(begun.elapsed() >= FIRST);
         drop((first, second));
+        let begun = Instant::now();
         lanes.take(&server).await;
-        assert_eq!(begun.elapsed(), FIRST);
+        assert!(begun.elapsed() < FIRST, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

@@ -122,6 +122,7 @@ fn client(tls: ClientConfig) -> reqwest::Result<Client> {
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .redirect(Policy::custom(follow_at_home))
+        .referer(false)
         .retry(reqwest::retry::never())
         .user_agent(concat!("computesdk/", env!("CARGO_PKG_VERSION")))
         .build()

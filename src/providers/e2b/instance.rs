@@ -132,6 +132,8 @@ impl E2bInstance {
 
 impl Drop for E2bInstance {
     fn drop(&mut self) {
+        // What was started goes on there; here nobody can ask for it any more.
+        self.life.started().close();
         registry::forget(&self.key, self);
     }
 }

@@ -17,6 +17,8 @@ mod life;
 mod metadata;
 mod registry;
 mod request;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -193,8 +195,10 @@ impl Provider for E2b {
 
     async fn connect(&self, id: &str) -> Result<Option<Arc<dyn Instance>>> {
         let api = self.api(None)?;
-        let found = self.look(&api, id).await?;
-        Ok(found.map(|sandbox| self.found(&api, &sandbox) as Arc<dyn Instance>))
+        let Some(sandbox) = self.look(&api, id).await? else { return Ok(None) };
+        let instance = self.found(&api, &sandbox);
+        instance.reach(&sandbox);
+        Ok(Some(instance))
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Arc<dyn Instance>>> {
