@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use reqwest::header::HeaderMap;
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Request, Response, StatusCode, Version};
+use reqwest::{Client, Request, Response, StatusCode};
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
@@ -45,7 +45,6 @@ pub(crate) struct Http {
 pub(crate) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
-    version: Version,
     body: Body,
 }
 
@@ -92,13 +91,12 @@ impl Http {
         let response = client.execute(request).await.map_err(error::failed)?;
         place.answered();
         let (status, headers) = (response.status(), response.headers().clone());
-        let version = response.version();
         let body = if whole {
             Body::Whole(response.bytes().await.map_err(error::failed)?)
         } else {
             Body::Open(response, place)
         };
-        Ok(Answer { status, headers, version, body })
+        Ok(Answer { status, headers, body })
     }
 
     fn client(&self, number: usize) -> Result<Client, Failure> {
@@ -144,11 +142,6 @@ impl Answer {
 
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
-    }
-
-    /// The version of HTTP that the server speaks.
-    pub(crate) fn version(&self) -> Version {
-        self.version
     }
 
     /// The whole of it, in memory.

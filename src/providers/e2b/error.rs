@@ -25,12 +25,6 @@ pub(super) enum About<'a> {
     Snapshot(&'a str),
 }
 
-/// Marks the error of a sandbox that is not there for those who talk to it: whether it has expired, was ended or is
-/// paused, only the control plane knows.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the way to the sandbox says that it is not running")]
-pub(super) struct Gone;
-
 /// An answer of failure of the control plane.
 pub(super) fn refused(
     about: About<'_>,
@@ -69,46 +63,6 @@ pub(super) fn refused(
             .with_hint("is `apiUrl` the address of E2B?"),
     };
     traced(error, status, headers)
-}
-
-/// An answer of failure of what leads to a sandbox, which is not the sandbox' own: `None` if it is. Everything that speaks
-/// to a port of a sandbox asks here first.
-pub(super) fn on_the_way(
-    id: &str,
-    status: StatusCode,
-    retry_after: Option<Duration>,
-    body: &[u8],
-) -> Option<Error> {
-    let refusal = Refusal::read(body);
-    let words = refusal.words(status);
-    let error = match status {
-        StatusCode::BAD_GATEWAY if refusal.port.is_some() || words.contains("port is not open") => {
-            let port = refusal.port.map(|port| format!(" {port}")).unwrap_or_default();
-            Error::new(ErrorKind::Unavailable, format!("nothing listens on port{port} of the sandbox `{id}`"))
-        }
-        StatusCode::BAD_GATEWAY if words.contains("not found") => {
-            Error::new(ErrorKind::NotFound, format!("the sandbox `{id}` is not running")).with_source(Gone)
-        }
-        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
-            Error::new(ErrorKind::Unavailable, format!("the sandbox `{id}` cannot be reached now: {words}"))
-        }
-        StatusCode::TOO_MANY_REQUESTS if words.contains("connections") => Error::new(
-            ErrorKind::Unavailable,
-            format!("the sandbox `{id}` has too many connections: {words}"),
-        )
-        .with_hint("end commands that nobody waits for, or try again"),
-        StatusCode::TOO_MANY_REQUESTS => of_too_many(&words, retry_after),
-        StatusCode::CONFLICT if words.contains("transitioning") => Error::new(
-            ErrorKind::Unavailable,
-            format!("the sandbox `{id}` is being paused or resumed: try again in a moment"),
-        ),
-        StatusCode::FORBIDDEN => Error::new(
-            ErrorKind::PermissionDenied,
-            format!("the way to the sandbox `{id}` is closed: {words}"),
-        ),
-        _ => return None,
-    };
-    Some(error.with_status(status.as_u16()))
 }
 
 /// An answer of success that cannot be read.
@@ -164,11 +118,6 @@ fn traced(error: Error, status: StatusCode, headers: &HeaderMap) -> Error {
         Some(id) => error.with_request_id(id.chars().take(200).collect::<String>()),
         None => error,
     }
-}
-
-/// Whether an error says that a sandbox is not running.
-pub(super) fn is_gone(error: &Error) -> bool {
-    error.source_ref().is_some_and(|source| source.is::<Gone>())
 }
 
 /// A time on the wire: whole seconds, never less than what was asked for.

@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use super::access::Access;
 use super::api::Api;
-use super::envd::Envd;
+use super::envd::{self, Endpoint, Envd, Fate, Version};
 use super::life::Life;
 use super::registry::{self, Key};
 use super::wire::{Sandbox, State};
@@ -17,6 +16,7 @@ use crate::process::Table;
 use crate::provider::{
     Command, Content, Entry, Files, Info, Instance, Metrics, Pausing, Process, Snapshot, Snapshotting,
 };
+use crate::transport::Secret;
 
 /// A sandbox that is held.
 #[derive(Debug)]
@@ -30,9 +30,18 @@ pub(super) struct E2bInstance {
     timeout: Duration,
     api: Api,
     life: Arc<Life>,
-    /// The way to it, once its tokens are known: a list does not tell them.
-    envd: Mutex<Option<Arc<Envd>>>,
+    /// The way to it, once that is known: a list does not tell it.
+    way: Mutex<Option<Way>>,
     key: Key,
+}
+
+/// How what runs in a sandbox is reached.
+#[derive(Clone, Debug)]
+struct Way {
+    envd: Envd,
+    token: Option<Secret>,
+    /// Where its ports are, if not where all are.
+    domain: Option<String>,
 }
 
 impl E2bInstance {
@@ -47,15 +56,12 @@ impl E2bInstance {
                 timeout,
                 api: api.clone(),
                 life: Arc::new(Life::new(api.clone(), sandbox.id.clone(), known)),
-                envd: Mutex::default(),
+                way: Mutex::default(),
                 key: Key::new(&api.place, &sandbox.id),
             })
         });
         if sandbox.started_at.is_some() {
             instance.life.learn(sandbox);
-        }
-        if sandbox.envd_access_token.is_some() {
-            instance.reach(sandbox);
         }
         instance
     }
@@ -68,30 +74,46 @@ impl E2bInstance {
         &self.remote
     }
 
-    fn way(&self) -> MutexGuard<'_, Option<Arc<Envd>>> {
-        self.envd.lock().unwrap_or_else(PoisonError::into_inner)
+    fn way(&self) -> MutexGuard<'_, Option<Way>> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how it is reached.
-    pub(super) fn reach(&self, sandbox: &Sandbox) -> Arc<Envd> {
+    /// Notes how it is reached, from an answer that tells its token.
+    pub(super) fn reach(&self, sandbox: &Sandbox) -> Result<()> {
+        let token = sandbox.envd_access_token.clone();
+        let domain = sandbox.domain.clone().filter(|domain| !domain.is_empty());
         let mut way = self.way();
-        if let Some(known) = way.as_ref().filter(|known| known.access().is_as(sandbox)) {
-            return Arc::clone(known);
+        if way.as_ref().is_some_and(|known| known.token == token && known.domain == domain) {
+            return Ok(());
         }
-        let access = Access::new(sandbox, &self.api.place, Arc::clone(&self.life));
-        let envd = Arc::new(Envd::new(access));
-        *way = Some(Arc::clone(&envd));
-        envd
+        let envd = Envd::new(Endpoint {
+            base: self.api.place.daemon(domain.as_deref(), &self.remote, envd::PORT),
+            sandbox: self.remote.clone(),
+            token: token.as_ref().map(|token| token.reveal().to_owned()),
+            version: Version::read(&sandbox.envd_version),
+        })?;
+        let fate: Arc<dyn Fate> = Arc::<Life>::clone(&self.life);
+        envd.ask_about_its_end(Arc::downgrade(&fate));
+        *way = Some(Way { envd, token, domain });
+        Ok(())
+    }
+
+    /// How it is reached, asked for if that is not known yet.
+    async fn known_way(&self) -> Result<Way> {
+        self.life.check()?;
+        let known = self.way().clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let (sandbox, _) = self.look().await?;
+        self.reach(&sandbox)?;
+        let known = self.way().clone();
+        known.ok_or_else(|| Error::new(ErrorKind::Internal, "the way to a sandbox is lost"))
     }
 
     /// What runs in it.
-    async fn envd(&self) -> Result<Arc<Envd>> {
-        self.life.check()?;
-        let known = self.way().clone();
-        match known {
-            Some(known) => Ok(known),
-            None => Ok(self.reach(&self.look().await?.0)),
-        }
+    async fn envd(&self) -> Result<Envd> {
+        Ok(self.known_way().await?.envd)
     }
 
     /// Asks E2B about it; that it is not there is an error.
@@ -104,14 +126,6 @@ impl E2bInstance {
         };
         self.life.learn(&sandbox);
         Ok((sandbox, now))
-    }
-
-    /// What came of something in it, with the reason if it is not running.
-    async fn told<T>(&self, outcome: Result<T>) -> Result<T> {
-        match outcome {
-            Err(error) => Err(self.life.explain(error).await),
-            done => done,
-        }
     }
 
     /// What came of a call about it. E2B does not know it: it has ended.
@@ -157,7 +171,7 @@ impl Instance for E2bInstance {
     }
 
     async fn spawn(&self, command: &Command) -> Result<Process> {
-        self.told(self.envd().await?.spawn(command).await).await
+        self.envd().await?.spawn(command).await
     }
 
     fn started(&self) -> &Table {
@@ -165,11 +179,11 @@ impl Instance for E2bInstance {
     }
 
     async fn attach(&self, pid: u32) -> Result<Option<Process>> {
-        self.told(self.envd().await?.attach(pid).await).await
+        self.envd().await?.attach(pid).await
     }
 
     async fn processes(&self) -> Result<Vec<u32>> {
-        self.told(self.envd().await?.processes().await).await
+        self.envd().await?.processes().await
     }
 
     fn files(&self) -> &dyn Files {
@@ -177,11 +191,12 @@ impl Instance for E2bInstance {
     }
 
     async fn url(&self, port: u16, protocol: Option<&str>) -> Result<String> {
-        self.envd().await?.access().url(port, protocol)
+        let way = self.known_way().await?;
+        self.api.place.url(way.domain.as_deref(), &self.remote, port, protocol)
     }
 
     async fn listens(&self, port: u16) -> Result<bool> {
-        self.told(self.envd().await?.listens(port).await).await
+        self.envd().await?.listens(port).await
     }
 
     async fn extend_timeout(&self, by: Duration) -> Result<()> {
@@ -240,8 +255,7 @@ impl Pausing for E2bInstance {
     async fn resume(&self, timeout: Option<Duration>) -> Result<()> {
         self.life.check()?;
         let resumed = self.api.resume(&self.remote, timeout.unwrap_or(self.timeout)).await;
-        self.reach(&self.known_there(resumed)?);
-        Ok(())
+        self.reach(&self.known_there(resumed)?)
     }
 }
 
@@ -258,38 +272,38 @@ impl Snapshotting for E2bInstance {
 #[async_trait]
 impl Files for E2bInstance {
     async fn read(&self, path: &str, piece: usize) -> Result<Content> {
-        self.told(self.envd().await?.read(path, piece).await).await
+        self.envd().await?.read(path, piece).await
     }
 
     async fn write(&self, path: &str, content: Content) -> Result<()> {
-        self.told(self.envd().await?.write(path, content).await).await
+        self.envd().await?.write(path, content).await
     }
 
     async fn make_dir(&self, path: &str) -> Result<()> {
-        self.told(self.envd().await?.make_dir(path).await).await
+        self.envd().await?.make_dir(path).await
     }
 
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
-        self.told(self.envd().await?.list(path).await).await
+        self.envd().await?.list(path).await
     }
 
     async fn stat(&self, path: &str) -> Result<Option<Entry>> {
-        self.told(self.envd().await?.stat(path).await).await
+        self.envd().await?.stat(path).await
     }
 
     async fn exists(&self, path: &str) -> Result<bool> {
-        self.told(self.envd().await?.exists(path).await).await
+        self.envd().await?.exists(path).await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.told(self.envd().await?.rename(from, to).await).await
+        self.envd().await?.rename(from, to).await
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<()> {
-        self.told(self.envd().await?.copy(from, to).await).await
+        self.envd().await?.copy(from, to).await
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
-        self.told(self.envd().await?.remove(path).await).await
+        self.envd().await?.remove(path).await
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
+
 use super::api::Api;
-use super::error;
+use super::envd::Fate;
 use super::metadata;
 use super::wire::{Sandbox, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -102,28 +104,28 @@ impl Life {
         });
     }
 
-    /// An error of talking to it. If it says that the sandbox is not running, it becomes one that says why.
-    pub(super) async fn explain(&self, failure: Error) -> Error {
-        if self.has_ended() {
-            return self.gone();
-        }
-        if !error::is_gone(&failure) {
-            return failure;
-        }
-        match self.ask().await {
-            Ok(_) if self.has_ended() => self.gone(),
-            Ok(known) if known.status == Status::Stopped => self.paused(),
-            // It is about to come, or to go: E2B's two halves do not agree.
-            Ok(_) => Error::new(ErrorKind::Unavailable, format!("{} at the moment", failure.message())),
-            Err(_) => failure,
-        }
-    }
-
     /// The error of every call while it is paused.
     pub(super) fn paused(&self) -> Error {
         Error::new(ErrorKind::Unavailable, format!("the sandbox `{}` is paused", self.known().id))
             .with_retryable(false)
             .with_hint("take it up again with resume()")
+    }
+}
+
+#[async_trait]
+impl Fate for Life {
+    /// What leads to a sandbox says only that it is not running. Whether it has expired, was ended or is paused, the
+    /// control plane knows.
+    async fn told(&self) -> Error {
+        match self.ask().await {
+            Ok(_) if self.has_ended() => self.gone(),
+            Ok(known) if known.status == Status::Stopped => self.paused(),
+            // It is about to come, or to go: E2B's two halves do not agree.
+            Ok(known) => {
+                Error::new(ErrorKind::Unavailable, format!("the sandbox `{}` does not answer now", known.id))
+            }
+            Err(error) => error,
+        }
     }
 }
 

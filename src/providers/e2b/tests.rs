@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::json;
 
-use super::error::{self, About, Gone};
+use super::error::{self, About};
 use super::{Config, E2b, Secret, is_made_there, is_possible_id, request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{CreateRequest, Filter, Network, Provider, Resources, Status};
@@ -120,7 +120,6 @@ fn addresses_are_made_as_e2b_makes_them() {
     assert_eq!(own.api.as_str(), "https://api.e2b.app/");
     assert_eq!(own.daemon(None, "i1", 49983), "https://sandbox.e2b.app");
     assert_eq!(own.daemon(Some("eu.example"), "i1", 49983), "https://49983-i1.eu.example");
-    assert_eq!(own.direct(None, "i1", 49999), "https://49999-i1.e2b.app");
     for (protocol, url) in [
         (None, "https://3000-i1.e2b.app"),
         (Some("http"), "http://3000-i1.e2b.app"),
@@ -138,7 +137,6 @@ fn addresses_are_made_as_e2b_makes_them() {
     let proxied =
         place(Config { sandbox_url: Some("http://127.0.0.1:3001/".to_owned()), ..Config::default() });
     assert_eq!(proxied.daemon(None, "i1", 49983), "http://127.0.0.1:3001");
-    assert_eq!(proxied.direct(None, "i1", 49999), "http://127.0.0.1:3001");
 
     let here = place(Config { debug: Some(true), ..Config::default() });
     assert_eq!(here.api.as_str(), "http://localhost:3000/");
@@ -555,36 +553,4 @@ fn failures_of_the_control_plane_have_their_kinds() {
     let error = refused(429, &[("retry-after", "7")], "");
     assert_eq!((error.kind(), error.retry_after()), (RateLimited, Some(Duration::from_secs(7))));
     assert!(!refused(418, &[], "").is_retryable());
-}
-
-#[test]
-fn failures_on_the_way_to_a_sandbox_are_told_apart() {
-    let on_the_way = |status: u16, body: &str| {
-        error::on_the_way("s", StatusCode::from_u16(status).expect("it is one"), None, body.as_bytes())
-    };
-    let gone = on_the_way(502, r#"{"sandboxId":"s","message":"The sandbox was not found","code":502}"#);
-    let gone = gone.expect("it is on the way");
-    assert!(error::is_gone(&gone) && gone.source_ref().is_some_and(|source| source.is::<Gone>()));
-    let closed =
-        r#"{"sandboxId":"s","message":"The sandbox is running but port is not open","port":80,"code":502}"#;
-    let closed = on_the_way(502, closed).expect("it is on the way");
-    assert_eq!((closed.kind(), error::is_gone(&closed)), (ErrorKind::Unavailable, false));
-    assert_eq!(closed.message(), "nothing listens on port 80 of the sandbox `s`");
-    for (status, body, words) in [
-        (
-            429,
-            r#"{"message":"The sandbox has too many concurrent incoming connections (limit: 2)"}"#,
-            "too many",
-        ),
-        (409, r#"{"message":"The sandbox is still transitioning. Try again in a moment."}"#, "in a moment"),
-        (502, "", "502 Bad Gateway"),
-    ] {
-        let error = on_the_way(status, body).expect("it is on the way");
-        assert_eq!((error.kind(), error.status()), (ErrorKind::Unavailable, Some(status)));
-        assert!(error.message().contains(words), "{error}");
-    }
-    assert_eq!(on_the_way(403, "{}").map(|error| error.kind()), Some(ErrorKind::PermissionDenied));
-    for status in [200, 400, 404, 409, 500, 507] {
-        assert!(on_the_way(status, r#"{"code":404,"message":"path '/x' does not exist"}"#).is_none());
-    }
 }
