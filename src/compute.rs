@@ -139,21 +139,23 @@ impl Compute {
         }
     }
 
-    /// Ends a sandbox, wherever it lives. Unknown: success.
+    /// Ends a sandbox, wherever it lives. Unknown: success. A provider that cannot answer is an error only if no other
+    /// has the sandbox.
     pub async fn destroy(&self, id: &str) -> Result<()> {
         let providers = self.all()?;
         if let [only] = providers.as_slice() {
             return destroy_at(only, id).await;
         }
+        let mut failure = None;
         for provider in providers {
             match provider.info(id).await {
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}
                 Ok(Some(_)) => return destroy_at(&provider, id).await,
-                Err(error) => return Err(error.within("destroy", Some(provider.name()), Some(id))),
+                Err(error) => failure = Some(error.within("destroy", Some(provider.name()), Some(id))),
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 }
 
@@ -348,6 +350,10 @@ mod tests {
     async fn a_sandbox_of_nobody_is_destroyed_nowhere() {
         let sure = [("a", ErrorKind::NotFound), ("b", ErrorKind::NotFound)];
         assert!(compute(&sure, true, Strategy::Priority).destroy("x").await.is_ok());
+        let silent = [("a", ErrorKind::Unavailable), ("b", ErrorKind::NotFound)];
+        let error =
+            compute(&silent, true, Strategy::Priority).destroy("x").await.expect_err("a did not answer");
+        assert_eq!((error.kind(), error.provider()), (ErrorKind::Unavailable, Some("a")));
     }
 
     #[test]

@@ -108,6 +108,11 @@ impl Place {
         }
     }
 
+    /// Notes that its connection is lost, as far as anybody knows: the next request opens another, and others wait for it.
+    pub(super) fn failed(&self) {
+        self.with_lane(|lane| lane.answered = None);
+    }
+
     fn with_lane(&self, change: impl FnOnce(&mut Lane)) {
         if let Some(lane) =
             self.lanes.all().get_mut(&self.server).and_then(|lanes| lanes.get_mut(self.number))

@@ -88,7 +88,10 @@ impl Http {
     pub(super) async fn attempt(&self, request: Request, whole: bool) -> Result<Answer, Failure> {
         let mut place = self.lanes.take(request.url()).await;
         let client = self.client(place.number())?;
-        let response = client.execute(request).await.map_err(error::failed)?;
+        let response = client.execute(request).await.map_err(|error| {
+            place.failed();
+            error::failed(error)
+        })?;
         place.answered();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = if whole {

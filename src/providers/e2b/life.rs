@@ -134,14 +134,16 @@ pub(super) fn info(sandbox: &Sandbox, known: Option<&Info>) -> Info {
     let paused = sandbox.state == State::Paused;
     let created_at = sandbox.started_at.or(known.map(|known| known.created_at));
     let created_at = created_at.unwrap_or_else(SystemTime::now);
-    let timeout = sandbox.end_at.and_then(|end| end.duration_since(created_at).ok());
+    let granted = sandbox.end_at.and_then(|end| end.duration_since(created_at).ok());
+    let remembered = known.map(|known| known.timeout);
+    // What is paused has no end; E2B tells when it was paused in its place.
+    let timeout = if paused { remembered.or(granted) } else { granted.or(remembered) };
     Info {
         id: known.map_or_else(|| metadata::id(sandbox), |known| known.id.clone()),
         status: if paused { Status::Stopped } else { Status::Running },
         reason: paused.then(|| "paused".to_owned()),
         created_at,
-        timeout: timeout.or(known.map(|known| known.timeout)).unwrap_or_default(),
-        // What is paused has no end; E2B tells when it was paused in its place.
+        timeout: timeout.unwrap_or_default(),
         expires_at: sandbox.end_at.filter(|_| !paused),
         metadata: metadata::of_user(sandbox),
         runtime: metadata::runtime(sandbox),

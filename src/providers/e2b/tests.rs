@@ -442,6 +442,7 @@ async fn afterwards(ends_in: i64, then: impl Fn() -> Act + Send + Sync + 'static
     .await;
     let instance = provider(&server).connect(ID).await.expect("it answers").expect("it is there");
     let info = instance.info().await.expect("it answers");
+    assert_eq!(info.timeout.as_secs_f64().round() as i64, 100 + ends_in);
     let error = instance.extend_timeout(Duration::from_secs(1)).await.expect_err("it does not run");
     (error, info.status, info.reason.expect("there is one"))
 }
