@@ -15,7 +15,18 @@ const find = asynchronous(Sandbox.prototype.getProcess, 'getProcess')
 const list = asynchronous(Sandbox.prototype.processes, 'processes')
 methods(
   Sandbox.prototype,
-  ['getInfo', 'extendTimeout', 'getUrl', 'waitForPort', 'destroy', 'kill'],
+  [
+    'getInfo',
+    'getMetrics',
+    'extendTimeout',
+    'getUrl',
+    'waitForPort',
+    'pause',
+    'resume',
+    'snapshot',
+    'destroy',
+    'kill',
+  ],
   asynchronous,
 )
 const { get: filesystemOf } = Object.getOwnPropertyDescriptor(Sandbox.prototype, 'filesystem')
@@ -108,9 +119,7 @@ if (Symbol.asyncDispose) {
     return this.destroy()
   })
 }
-for (const name of ['getMetrics', 'snapshot', 'networkLog']) {
-  hidden(Sandbox.prototype, name, later(notYet, name))
-}
+hidden(Sandbox.prototype, 'networkLog', later(notYet, 'networkLog'))
 
 // What is this half's own business.
 for (const name of ['whenEnded', 'openTerminal', 'terminals', 'getTerminal']) delete Sandbox.prototype[name]

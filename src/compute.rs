@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{CreateRequest, Filter, Provider};
+use crate::provider::{CreateRequest, Filter, Provider, Snapshot, Snapshots};
 use crate::providers;
 use crate::sandbox::{Sandbox, check_env, check_port};
 
@@ -139,21 +139,23 @@ impl Compute {
         }
     }
 
-    /// Ends a sandbox, wherever it lives. Unknown: success.
+    /// Ends a sandbox, wherever it lives. Unknown: success. A provider that cannot answer is an error only if no other
+    /// has the sandbox.
     pub async fn destroy(&self, id: &str) -> Result<()> {
         let providers = self.all()?;
         if let [only] = providers.as_slice() {
             return destroy_at(only, id).await;
         }
+        let mut failure = None;
         for provider in providers {
             match provider.info(id).await {
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}
                 Ok(Some(_)) => return destroy_at(&provider, id).await,
-                Err(error) => return Err(error.within("destroy", Some(provider.name()), Some(id))),
+                Err(error) => failure = Some(error.within("destroy", Some(provider.name()), Some(id))),
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 }
 
@@ -192,6 +194,24 @@ pub async fn list_at(provider: &Arc<dyn Provider>, filter: &Filter, strict: bool
 /// Ends a sandbox at one provider.
 pub async fn destroy_at(provider: &Arc<dyn Provider>, id: &str) -> Result<()> {
     provider.destroy(id).await.map_err(|error| error.within("destroy", Some(provider.name()), Some(id)))
+}
+
+/// The snapshots of one provider.
+pub async fn snapshots_at(provider: &Arc<dyn Provider>) -> Result<Vec<Snapshot>> {
+    let listed = async { snapshots_of(provider)?.list().await };
+    listed.await.map_err(|error| error.within("snapshots.list", Some(provider.name()), None))
+}
+
+/// Deletes a snapshot of one provider. Missing: success.
+pub async fn delete_snapshot_at(provider: &Arc<dyn Provider>, id: &str) -> Result<()> {
+    let deleted = async { snapshots_of(provider)?.delete(id).await };
+    deleted.await.map_err(|error| error.within("snapshots.delete", Some(provider.name()), None))
+}
+
+fn snapshots_of(provider: &Arc<dyn Provider>) -> Result<&dyn Snapshots> {
+    provider.snapshots().ok_or_else(|| {
+        Error::unsupported(format!("`snapshots`: the provider `{}` has none", provider.name()))
+    })
 }
 
 /// Refuses what no provider could make.
@@ -330,6 +350,10 @@ mod tests {
     async fn a_sandbox_of_nobody_is_destroyed_nowhere() {
         let sure = [("a", ErrorKind::NotFound), ("b", ErrorKind::NotFound)];
         assert!(compute(&sure, true, Strategy::Priority).destroy("x").await.is_ok());
+        let silent = [("a", ErrorKind::Unavailable), ("b", ErrorKind::NotFound)];
+        let error =
+            compute(&silent, true, Strategy::Priority).destroy("x").await.expect_err("a did not answer");
+        assert_eq!((error.kind(), error.provider()), (ErrorKind::Unavailable, Some("a")));
     }
 
     #[test]

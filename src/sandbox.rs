@@ -12,7 +12,7 @@ use crate::command::{self, Output, RunOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filesystem::Filesystem;
 use crate::process::Process;
-use crate::provider::{Command, Info, Instance, Program, Provider, Running};
+use crate::provider::{Command, Info, Instance, Metrics, Program, Provider, Running, Snapshot};
 use crate::terminal::{self, Terminal, TerminalOptions, is_terminal};
 
 /// One argument of a program, with its end, may have this many bytes on Linux (`execve(2)`).
@@ -282,6 +282,42 @@ impl Sandbox {
     /// Lets it live longer, by this much.
     pub async fn extend_timeout(&self, by: Duration) -> Result<()> {
         self.operation("extendTimeout", self.instance.extend_timeout(by)).await
+    }
+
+    /// What it uses, as it was last measured.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        self.operation("getMetrics", self.instance.metrics()).await
+    }
+
+    /// Puts it aside, files and processes as they are. Twice is fine.
+    pub async fn pause(&self) -> Result<()> {
+        self.operation("pause", async {
+            self.instance.pausing().ok_or_else(|| self.cannot("pause"))?.pause().await
+        })
+        .await
+    }
+
+    /// Takes it up again, to live at least this long from now on.
+    pub async fn resume(&self, timeout: Option<Duration>) -> Result<()> {
+        self.operation("resume", async {
+            if timeout.is_some_and(|timeout| timeout.is_zero()) {
+                return Err(Error::invalid("`timeout` of `resume` must be more than 0"));
+            }
+            self.instance.pausing().ok_or_else(|| self.cannot("resume"))?.resume(timeout).await
+        })
+        .await
+    }
+
+    /// Keeps its state as it is now, to make others from. It goes on.
+    pub async fn snapshot(&self, name: Option<&str>) -> Result<Snapshot> {
+        self.operation("snapshot", async {
+            self.instance.snapshotting().ok_or_else(|| self.cannot("snapshot"))?.snapshot(name).await
+        })
+        .await
+    }
+
+    fn cannot(&self, what: &str) -> Error {
+        Error::unsupported(format!("`{what}`: the provider `{}` cannot do that", self.provider.name()))
     }
 
     /// Ends it and all that runs in it. Twice is fine.

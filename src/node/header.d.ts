@@ -158,7 +158,7 @@ export interface Mount {
 export interface CreateSandboxOptions {
   /** Its language, unless a call of `runCode` names one. Default: told from the code. */
   runtime?: Runtime | undefined
-  /** Its life in ms. Default: the provider's `timeout`, else 300000 (5 minutes). `0`: until it is destroyed. */
+  /** Its life in ms. Default: the provider's `timeout`, else 300000 (5 minutes). `0`: until it is destroyed, where that can be. */
   timeout?: number | undefined
   /**
    * Its id: 1 to 128 letters, digits, `-`, `_` and `.`. One that is taken raises `AlreadyExistsError`. Default: a
@@ -166,14 +166,17 @@ export interface CreateSandboxOptions {
    */
   sandboxId?: string | undefined
   /**
-   * What it is made from.
+   * What it is made from: at E2B a template or a snapshot, by its id or name.
    *
    * On the local provider not part of this version: rejects with `UnsupportedError`.
    */
   templateId?: string | undefined
-  /** Data of yours; `getInfo().metadata` gives it back. JSON values only. */
+  /** Data of yours; `getInfo().metadata` gives it back. JSON values only; at E2B strings only. */
   metadata?: JsonObject | undefined
-  /** The host name, or IP address, in its URLs. Local default: `127.0.0.1`, where they lead in any case. */
+  /**
+   * The host name, or IP address, in its URLs. Local default: `127.0.0.1`, where they lead in any case. At E2B: the domain
+   * that it is made at, in place of the configured one.
+   */
   domain?: string | undefined
   /** Environment variables of everything that runs in it. `undefined`: not set. */
   envs?: Readonly<Record<string, string | undefined>> | undefined
@@ -181,12 +184,12 @@ export interface CreateSandboxOptions {
   ports?: readonly number[] | undefined
   /** Gives up: the call rejects with `AbortError`, and nothing is left behind. */
   signal?: AbortSignal | undefined
-  /** Its limits. */
+  /** Its limits. At E2B the template decides: all but `enforce` reject with `UnsupportedError`. */
   resources?: ResourceLimits | undefined
   /**
-   * What of the network it reaches. Default: `'none'`.
+   * What of the network it reaches. Default: `'none'`; at E2B `'full'`.
    *
-   * `'full'` and `{ allow }` are not part of this version: they reject with `UnsupportedError`.
+   * On the local provider `'full'` and `{ allow }` are not part of this version: they reject with `UnsupportedError`.
    */
   network?: NetworkAccess | undefined
   /**
@@ -338,10 +341,6 @@ export interface Sandbox {
   getProcess(pid: number): Promise<Process | null>
   /** Lists what `spawn` and `background` have started and still runs. */
   processes(): Promise<Process[]>
-  /** Not part of this version: rejects with `UnsupportedError`. */
-  getMetrics(): Promise<never>
-  /** Not part of this version: rejects with `UnsupportedError`. */
-  snapshot(): Promise<never>
   /** Not part of this version: rejects with `UnsupportedError`. */
   networkLog(): Promise<never>
 
@@ -568,6 +567,14 @@ export interface ProviderSandboxes {
   destroy(sandboxId: string): Promise<void>
 }
 
+/** The snapshots of a provider. Each call raises `UnsupportedError` where it can have none, as `local` does. */
+export interface ProviderSnapshots {
+  /** Lists them all. */
+  list(): Promise<Snapshot[]>
+  /** Deletes one. One that is gone, or never was, is fine; one that sandboxes still use is not. */
+  delete(id: string): Promise<void>
+}
+
 /**
  * A place that makes sandboxes, as {@link local}, {@link docker} and {@link e2b} give it: to configure `compute` with,
  * or to use directly.
@@ -577,6 +584,8 @@ export interface Provider {
   readonly name: string
   /** Its sandboxes. */
   readonly sandbox: ProviderSandboxes
+  /** What `sandbox.snapshot()` has kept. */
+  readonly snapshots: ProviderSnapshots
   /** The languages that its sandboxes can run. */
   getSupportedRuntimes(): Language[]
 }
@@ -697,21 +706,27 @@ export interface DockerConfig {
   runtime?: Runtime | undefined
 }
 
-/** What `e2b({ … })` takes. Not part of this version. */
+/**
+ * What `e2b({ … })` takes. Where an environment variable is named, it is read by each call that needs it, unless the option
+ * is given.
+ */
 export interface E2BConfig {
-  /** Default: `E2B_API_KEY`. */
+  /**
+   * The key of your account. Default: `E2B_API_KEY`. The first call that needs it raises `AuthenticationError` if there
+   * is none, or if it does not begin with `e2b_` (which keys of other servers need not).
+   */
   apiKey?: string | undefined
   /** Language of its sandboxes. Default: told from the code. */
   runtime?: Language | undefined
-  /** Life of its sandboxes in ms. */
+  /** Life of its sandboxes in ms. Default: 300000 (5 minutes). They all have an end: `0` raises `UnsupportedError`. */
   timeout?: number | undefined
-  /** Default: `code-interpreter-v1`. */
+  /** What its sandboxes are made from. Default: `code-interpreter-v1`, which has Python with pandas and Node.js. */
   templateId?: string | undefined
-  /** Default: `E2B_API_URL`, else made of `domain`. */
+  /** Where sandboxes are made. Default: `E2B_API_URL`, else `https://api.<domain>`. */
   apiUrl?: string | undefined
-  /** Default: `E2B_SANDBOX_URL`, else made of `domain`. */
+  /** Where sandboxes are reached, all of them. Default: `E2B_SANDBOX_URL`, else made of the domain. */
   sandboxUrl?: string | undefined
-  /** Default: `E2B_DOMAIN`, else E2B's own. */
+  /** What the addresses are made of. Default: `E2B_DOMAIN`, else `e2b.app`. */
   domain?: string | undefined
 }
 
@@ -731,7 +746,24 @@ export interface E2BConfig {
 export declare function local(config?: LocalConfig): Provider
 /** Sandboxes in Docker. Not part of this version: every call of its sandboxes rejects with `UnsupportedError`. */
 export declare function docker(config?: DockerConfig): Provider
-/** Sandboxes at E2B. Not part of this version: every call of its sandboxes rejects with `UnsupportedError`. */
+/**
+ * Sandboxes in E2B's cloud, or at a server of your own that speaks as it does. Each is a virtual machine with an address
+ * on the internet.
+ *
+ * Nothing is asked, and no key is needed, before the first call. What `create` takes is honoured with these bounds:
+ * `metadata` holds strings only, the template decides about `resources`, every port can be reached, and the network is
+ * open unless `network` says otherwise.
+ *
+ * Throws `InvalidArgumentError`. Its calls raise `AuthenticationError`, `QuotaExceededError` (your plan's limits),
+ * `RateLimitError` and `UnavailableError` besides what all providers raise.
+ *
+ * @example
+ * ```ts
+ * const cloud = e2b({ timeout: 600_000 })
+ * await using remote = await cloud.sandbox.create({ metadata: { user: 'user-123' } })
+ * await remote.pause()
+ * ```
+ */
 export declare function e2b(config?: E2BConfig): Provider
 
 /** What an instance of {@link Compute} works with. */

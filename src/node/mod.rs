@@ -27,6 +27,7 @@ mod run;
 mod sandbox;
 mod signal;
 mod source;
+mod state;
 mod terminal;
 
 use napi_derive::module_init;

@@ -108,6 +108,11 @@ impl Place {
         }
     }
 
+    /// Notes that its connection is lost, as far as anybody knows: the next request opens another, and others wait for it.
+    pub(super) fn failed(&self) {
+        self.with_lane(|lane| lane.answered = None);
+    }
+
     fn with_lane(&self, change: impl FnOnce(&mut Lane)) {
         if let Some(lane) =
             self.lanes.all().get_mut(&self.server).and_then(|lanes| lanes.get_mut(self.number))
@@ -159,7 +164,7 @@ mod tests {
         assert_eq!(lanes.take(&url("http://a.example/y")).await.number(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn others_wait_for_the_first_to_open_a_connection() {
         let lanes = Arc::new(Lanes::default());
         let server = url("https://a.example/");
@@ -173,22 +178,22 @@ mod tests {
         assert!(!waiting.is_finished());
         first.answered();
         assert_eq!(waiting.await.expect("it waits").number(), 0);
-        assert_eq!(begun.elapsed(), Duration::from_millis(50));
         lanes.take(&server).await;
-        assert_eq!(begun.elapsed(), Duration::from_millis(50));
+        assert!(begun.elapsed() < FIRST, "{:?}", begun.elapsed());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_first_that_takes_its_time_is_not_waited_for() {
         let lanes = Arc::new(Lanes::default());
         let server = url("https://a.example/");
         let first = lanes.take(&server).await;
         let begun = Instant::now();
         let second = lanes.take(&server).await;
-        assert_eq!(begun.elapsed(), FIRST);
+        assert!(begun.elapsed() >= FIRST);
         drop((first, second));
+        let begun = Instant::now();
         lanes.take(&server).await;
-        assert_eq!(begun.elapsed(), FIRST);
+        assert!(begun.elapsed() < FIRST, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ mod pool;
 mod retry;
 mod secret;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 
 use std::path::Path;

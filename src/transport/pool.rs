@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use reqwest::header::HeaderMap;
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Request, Response, StatusCode, Version};
+use reqwest::{Client, Request, Response, StatusCode};
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
@@ -45,7 +45,6 @@ pub(crate) struct Http {
 pub(crate) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
-    version: Version,
     body: Body,
 }
 
@@ -89,16 +88,18 @@ impl Http {
     pub(super) async fn attempt(&self, request: Request, whole: bool) -> Result<Answer, Failure> {
         let mut place = self.lanes.take(request.url()).await;
         let client = self.client(place.number())?;
-        let response = client.execute(request).await.map_err(error::failed)?;
+        let response = client.execute(request).await.map_err(|error| {
+            place.failed();
+            error::failed(error)
+        })?;
         place.answered();
         let (status, headers) = (response.status(), response.headers().clone());
-        let version = response.version();
         let body = if whole {
             Body::Whole(response.bytes().await.map_err(error::failed)?)
         } else {
             Body::Open(response, place)
         };
-        Ok(Answer { status, headers, version, body })
+        Ok(Answer { status, headers, body })
     }
 
     fn client(&self, number: usize) -> Result<Client, Failure> {
@@ -122,6 +123,7 @@ fn client(tls: ClientConfig) -> reqwest::Result<Client> {
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .redirect(Policy::custom(follow_at_home))
+        .referer(false)
         .retry(reqwest::retry::never())
         .user_agent(concat!("computesdk/", env!("CARGO_PKG_VERSION")))
         .build()
@@ -143,11 +145,6 @@ impl Answer {
 
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
-    }
-
-    /// The version of HTTP that the server speaks.
-    pub(crate) fn version(&self) -> Version {
-        self.version
     }
 
     /// The whole of it, in memory.

@@ -180,8 +180,9 @@ impl Api {
         match self.send(newer).await {
             Err(error) if is_no_such_call(&error) => Err(refused),
             done => {
+                let answer = done?;
                 servers().insert(server.to_owned());
-                read(done?).await
+                read(answer).await
             }
         }
     }
@@ -260,12 +261,14 @@ fn is_missing(error: &Error) -> bool {
             && error.message().to_ascii_lowercase().contains("invalid sandbox id")
 }
 
-/// Whether an error says that a server has no such call; a template that is missing is told with words.
+/// Whether an error says that a server has no such call, and not that it has nothing of this id.
 fn is_no_such_call(error: &Error) -> bool {
     match error.status() {
         Some(405 | 410) => true,
         Some(404) => {
-            !["template '", "tag '", "\" doesn't exist"].iter().any(|words| error.message().contains(words))
+            let words =
+                error.source_ref().map(|words| words.to_string().to_ascii_lowercase()).unwrap_or_default();
+            !["template", "tag '", "sandbox"].iter().any(|thing| words.contains(thing))
         }
         _ => false,
     }

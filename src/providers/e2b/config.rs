@@ -147,20 +147,8 @@ impl Place {
         if !self.debug && OWN.contains(&domain) {
             return format!("https://sandbox.{domain}");
         }
-        self.port(Some(domain), id, port)
-    }
-
-    /// Where any other server in a sandbox is reached by programs of ours.
-    pub(super) fn direct(&self, domain: Option<&str>, id: &str, port: u16) -> String {
-        match &self.sandboxes {
-            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None => self.port(domain, id, port),
-        }
-    }
-
-    fn port(&self, domain: Option<&str>, id: &str, port: u16) -> String {
         let scheme = if self.debug { "http" } else { "https" };
-        format!("{scheme}://{}", self.host(domain, id, port))
+        format!("{scheme}://{}", self.host(Some(domain), id, port))
     }
 
     /// The host, and port where there is one, at which a port of a sandbox is reached from outside.

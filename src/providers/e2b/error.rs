@@ -105,7 +105,7 @@ fn missing(about: About<'_>, words: &str) -> Error {
                 .with_hint("is `apiUrl` the address of E2B?");
         }
     };
-    Error::new(ErrorKind::NotFound, what)
+    Error::new(ErrorKind::NotFound, what).with_source(words)
 }
 
 /// With what E2B's support asks for.

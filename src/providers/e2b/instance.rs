@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use super::access::Access;
 use super::api::Api;
-use super::envd::Envd;
+use super::envd::{self, Endpoint, Envd, Fate, Version};
 use super::life::Life;
 use super::registry::{self, Key};
 use super::wire::{Sandbox, State};
@@ -18,6 +17,7 @@ use crate::provider::{
     Attached, Command, Content, Entry, Files, Info, Instance, Metrics, Pausing, Process, Running, Snapshot,
     Snapshotting,
 };
+use crate::transport::Secret;
 
 /// A sandbox that is held.
 #[derive(Debug)]
@@ -31,9 +31,18 @@ pub(super) struct E2bInstance {
     timeout: Duration,
     api: Api,
     life: Arc<Life>,
-    /// The way to it, once its tokens are known: a list does not tell them.
-    envd: Mutex<Option<Envd>>,
+    /// The way to it, once that is known: a list does not tell it.
+    way: Mutex<Option<Way>>,
     key: Key,
+}
+
+/// How what runs in a sandbox is reached.
+#[derive(Clone, Debug)]
+struct Way {
+    envd: Envd,
+    token: Option<Secret>,
+    /// Where its ports are, if not where all are.
+    domain: Option<String>,
 }
 
 impl E2bInstance {
@@ -48,16 +57,12 @@ impl E2bInstance {
                 timeout,
                 api: api.clone(),
                 life: Arc::new(Life::new(api.clone(), sandbox.id.clone(), known)),
-                envd: Mutex::default(),
+                way: Mutex::default(),
                 key: Key::new(&api.place, &sandbox.id),
             })
         });
         if sandbox.started_at.is_some() {
             instance.life.learn(sandbox);
-        }
-        if sandbox.envd_access_token.is_some() {
-            // What is wrong with it is said by the first call that needs it.
-            drop(instance.reach(sandbox));
         }
         instance
     }
@@ -70,30 +75,46 @@ impl E2bInstance {
         &self.remote
     }
 
-    fn way(&self) -> MutexGuard<'_, Option<Envd>> {
-        self.envd.lock().unwrap_or_else(PoisonError::into_inner)
+    fn way(&self) -> MutexGuard<'_, Option<Way>> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how it is reached.
-    pub(super) fn reach(&self, sandbox: &Sandbox) -> Result<Envd> {
+    /// Notes how it is reached, from an answer that tells its token.
+    pub(super) fn reach(&self, sandbox: &Sandbox) -> Result<()> {
+        let token = sandbox.envd_access_token.clone();
+        let domain = sandbox.domain.clone().filter(|domain| !domain.is_empty());
         let mut way = self.way();
-        if let Some(known) = way.as_ref().filter(|known| known.access().is_as(sandbox)) {
-            return Ok(known.clone());
+        if way.as_ref().is_some_and(|known| known.token == token && known.domain == domain) {
+            return Ok(());
         }
-        let access = Access::new(sandbox, &self.api.place, Arc::clone(&self.life));
-        let envd = Envd::new(access)?;
-        *way = Some(envd.clone());
-        Ok(envd)
+        let envd = Envd::new(Endpoint {
+            base: self.api.place.daemon(domain.as_deref(), &self.remote, envd::PORT),
+            sandbox: self.remote.clone(),
+            token: token.as_ref().map(|token| token.reveal().to_owned()),
+            version: Version::read(&sandbox.envd_version),
+        })?;
+        let fate: Arc<dyn Fate> = Arc::<Life>::clone(&self.life);
+        envd.ask_about_its_end(Arc::downgrade(&fate));
+        *way = Some(Way { envd, token, domain });
+        Ok(())
+    }
+
+    /// How it is reached, asked for if that is not known yet.
+    async fn known_way(&self) -> Result<Way> {
+        self.life.check()?;
+        let known = self.way().clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let (sandbox, _) = self.look().await?;
+        self.reach(&sandbox)?;
+        let known = self.way().clone();
+        known.ok_or_else(|| Error::new(ErrorKind::Internal, "the way to a sandbox is lost"))
     }
 
     /// What runs in it.
     async fn envd(&self) -> Result<Envd> {
-        self.life.check()?;
-        let known = self.way().clone();
-        match known {
-            Some(known) => Ok(known),
-            None => self.reach(&self.look().await?.0),
-        }
+        Ok(self.known_way().await?.envd)
     }
 
     /// Asks E2B about it; that it is not there is an error.
@@ -126,6 +147,8 @@ impl E2bInstance {
 
 impl Drop for E2bInstance {
     fn drop(&mut self) {
+        // What was started goes on there; here nobody can ask for it any more.
+        self.life.started().close();
         registry::forget(&self.key, self);
     }
 }
@@ -169,7 +192,8 @@ impl Instance for E2bInstance {
     }
 
     async fn url(&self, port: u16, protocol: Option<&str>) -> Result<String> {
-        self.envd().await?.access().url(port, protocol)
+        let way = self.known_way().await?;
+        self.api.place.url(way.domain.as_deref(), &self.remote, port, protocol)
     }
 
     async fn listens(&self, port: u16) -> Result<bool> {
@@ -232,8 +256,7 @@ impl Pausing for E2bInstance {
     async fn resume(&self, timeout: Option<Duration>) -> Result<()> {
         self.life.check()?;
         let resumed = self.api.resume(&self.remote, timeout.unwrap_or(self.timeout)).await;
-        self.reach(&self.known_there(resumed)?)?;
-        Ok(())
+        self.reach(&self.known_there(resumed)?)
     }
 }
 

@@ -3,7 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
+
 use super::api::Api;
+use super::envd::Fate;
 use super::metadata;
 use super::wire::{Sandbox, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -101,25 +104,6 @@ impl Life {
         });
     }
 
-    /// The error of a call that has not found it. Whether it has expired, was ended or is paused, only the control
-    /// plane knows.
-    pub(super) async fn lost(&self) -> Error {
-        match self.ask().await {
-            Ok(_) if self.has_ended() => self.gone(),
-            Ok(known) if known.status == Status::Stopped => self.paused(),
-            // It is about to come, or to go: E2B's two halves do not agree.
-            Ok(known) => Error::new(
-                ErrorKind::Unavailable,
-                format!("the sandbox `{}` cannot be reached at the moment", known.id),
-            ),
-            Err(error) => Error::new(
-                ErrorKind::Unavailable,
-                format!("the sandbox `{}` cannot be reached, and E2B does not tell why", self.known().id),
-            )
-            .with_source(error),
-        }
-    }
-
     /// The error of every call while it is paused.
     pub(super) fn paused(&self) -> Error {
         Error::new(ErrorKind::Unavailable, format!("the sandbox `{}` is paused", self.known().id))
@@ -128,19 +112,38 @@ impl Life {
     }
 }
 
+#[async_trait]
+impl Fate for Life {
+    /// What leads to a sandbox says only that it is not running. Whether it has expired, was ended or is paused, the
+    /// control plane knows.
+    async fn told(&self) -> Error {
+        match self.ask().await {
+            Ok(_) if self.has_ended() => self.gone(),
+            Ok(known) if known.status == Status::Stopped => self.paused(),
+            // It is about to come, or to go: E2B's two halves do not agree.
+            Ok(known) => {
+                Error::new(ErrorKind::Unavailable, format!("the sandbox `{}` does not answer now", known.id))
+            }
+            Err(error) => error,
+        }
+    }
+}
+
 /// The facts about a sandbox, of an answer that has its times. What is not in it stays as it was known.
 pub(super) fn info(sandbox: &Sandbox, known: Option<&Info>) -> Info {
     let paused = sandbox.state == State::Paused;
     let created_at = sandbox.started_at.or(known.map(|known| known.created_at));
     let created_at = created_at.unwrap_or_else(SystemTime::now);
-    let timeout = sandbox.end_at.and_then(|end| end.duration_since(created_at).ok());
+    let granted = sandbox.end_at.and_then(|end| end.duration_since(created_at).ok());
+    let remembered = known.map(|known| known.timeout);
+    // What is paused has no end; E2B tells when it was paused in its place.
+    let timeout = if paused { remembered.or(granted) } else { granted.or(remembered) };
     Info {
         id: known.map_or_else(|| metadata::id(sandbox), |known| known.id.clone()),
         status: if paused { Status::Stopped } else { Status::Running },
         reason: paused.then(|| "paused".to_owned()),
         created_at,
-        timeout: timeout.or(known.map(|known| known.timeout)).unwrap_or_default(),
-        // What is paused has no end; E2B tells when it was paused in its place.
+        timeout: timeout.unwrap_or_default(),
         expires_at: sandbox.end_at.filter(|_| !paused),
         metadata: metadata::of_user(sandbox),
         runtime: metadata::runtime(sandbox),

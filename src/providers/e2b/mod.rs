@@ -4,11 +4,10 @@
 //! * `api`, `wire` – the control plane: calls, and what is said in them; `error` – what its failures mean.
 //! * `request`, `metadata` – what `create` is asked for, in E2B's words.
 //! * `instance`, `life`, `registry` – one sandbox, what is known about its life, and its one place in this process.
-//! * `access`, `envd` – the way to what runs in a sandbox, and what is said there.
+//! * `envd` – what runs in a sandbox: processes, files, terminals.
 
 pub mod config;
 
-mod access;
 mod api;
 mod envd;
 mod error;
@@ -17,6 +16,8 @@ mod life;
 mod metadata;
 mod registry;
 mod request;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -187,14 +188,16 @@ impl Provider for E2b {
             limits: None,
         };
         let instance = E2bInstance::of(&api, &sandbox, known, request::default_timeout(&self.config));
-        drop(instance.reach(&sandbox));
+        instance.reach(&sandbox)?;
         Ok(instance)
     }
 
     async fn connect(&self, id: &str) -> Result<Option<Arc<dyn Instance>>> {
         let api = self.api(None)?;
-        let found = self.look(&api, id).await?;
-        Ok(found.map(|sandbox| self.found(&api, &sandbox) as Arc<dyn Instance>))
+        let Some(sandbox) = self.look(&api, id).await? else { return Ok(None) };
+        let instance = self.found(&api, &sandbox);
+        instance.reach(&sandbox)?;
+        Ok(Some(instance))
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Arc<dyn Instance>>> {

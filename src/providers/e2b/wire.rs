@@ -60,8 +60,6 @@ pub(super) struct Sandbox {
     pub(super) envd_version: String,
     #[serde(deserialize_with = "secret")]
     pub(super) envd_access_token: Option<Secret>,
-    #[serde(deserialize_with = "secret")]
-    pub(super) traffic_access_token: Option<Secret>,
     pub(super) domain: Option<String>,
     #[serde(deserialize_with = "time")]
     pub(super) started_at: Option<SystemTime>,
@@ -118,8 +116,6 @@ pub(super) struct Refusal {
     pub(super) message: String,
     /// A word for programs; servers may invent more.
     pub(super) error_code: Option<String>,
-    /// What the way to a sandbox says about a port without a listener.
-    pub(super) port: Option<u16>,
 }
 
 /// `null` is as good as nothing.

@@ -20,65 +20,121 @@ mod version;
 mod write;
 
 use std::fmt::Debug;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Url};
 
-use self::error::is_gone;
+use self::error::{is_gone, silent};
 use self::messages::{Empty, ListResponse};
 pub(crate) use self::version::Version;
-use super::access::{Access, Server};
 use crate::error::{Error, Result};
 use crate::provider::Running;
 use crate::transport::connect::{Foreign, Message, Service};
 use crate::transport::{Answer, Http, Repeat};
 
+/// The port that it listens on.
+pub(crate) const PORT: u16 = 49983;
+
 /// How long a sandbox may take to say that it is there.
 const HEALTH: Duration = Duration::from_secs(5);
+
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Where envd of a sandbox is, and what opens it.
+pub(crate) struct Endpoint {
+    /// Its address, without a path.
+    pub(crate) base: String,
+    /// The sandbox.
+    pub(crate) sandbox: String,
+    /// What it asks for, if it asks for anything.
+    pub(crate) token: Option<String>,
+    /// What it is able to.
+    pub(crate) version: Version,
+}
+
+impl Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("base", &self.base)
+            .field("sandbox", &self.sandbox)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who knows what has become of a sandbox that is not found.
+#[async_trait]
+pub(crate) trait Fate: Send + Sync {
+    /// The error of every call to it.
+    async fn told(&self) -> Error;
+}
 
 /// envd of a sandbox. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Envd(Arc<Inner>);
 
 struct Inner {
-    access: Access,
-    version: Version,
+    endpoint: Endpoint,
     base: Url,
     headers: HeaderMap,
     service: Service,
+    fate: Mutex<Option<Weak<dyn Fate>>>,
     /// User and group of what commands make.
     owner: OnceLock<String>,
 }
 
 impl Debug for Envd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Envd").field(&self.0.access).finish()
+        f.debug_tuple("Envd").field(&self.0.endpoint).finish()
     }
 }
 
 impl Envd {
     /// That of a sandbox. Nothing is sent.
-    pub(super) fn new(access: Access) -> Result<Self> {
-        let Server { base, headers } = access.daemon()?;
+    pub(crate) fn new(endpoint: Endpoint) -> Result<Self> {
+        let base = Url::parse(&endpoint.base)
+            .map_err(|error| Error::invalid(format!("`{}` is no URL: {error}", endpoint.base)))?;
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("e2b-sandbox-id"), value(&endpoint.sandbox)?);
+        headers.insert(HeaderName::from_static("e2b-sandbox-port"), HeaderValue::from(PORT));
+        if let Some(token) = &endpoint.token {
+            let mut token = value(token)?;
+            token.set_sensitive(true);
+            headers.insert(HeaderName::from_static("x-access-token"), token);
+        }
         // Sandboxes with hosts of their own are of one make.
-        let make = base.replace(&access.sandbox, "*");
-        let service = Service::new(&base, &make, headers.clone());
-        let base =
-            Url::parse(&base).map_err(|error| Error::invalid(format!("`{base}` is no URL: {error}")))?;
-        let version = Version::read(&access.version);
-        Ok(Self(Arc::new(Inner { access, version, base, headers, service, owner: OnceLock::new() })))
+        let make = endpoint.base.replace(&endpoint.sandbox, "*");
+        let service = Service::new(&endpoint.base, &make, headers.clone());
+        Ok(Self(Arc::new(Inner {
+            endpoint,
+            base,
+            headers,
+            service,
+            fate: Mutex::default(),
+            owner: OnceLock::new(),
+        })))
     }
 
-    pub(super) fn access(&self) -> &Access {
-        &self.0.access
+    /// Says who is to be asked when the sandbox is not found.
+    pub(crate) fn ask_about_its_end(&self, fate: Weak<dyn Fate>) {
+        *self.0.fate.lock().unwrap_or_else(PoisonError::into_inner) = Some(fate);
+    }
+
+    fn fate(&self) -> Option<Arc<dyn Fate>> {
+        self.0.fate.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+
+    fn sandbox(&self) -> &str {
+        &self.0.endpoint.sandbox
     }
 
     fn version(&self) -> Version {
-        self.0.version
+        self.0.endpoint.version
     }
 
     fn service(&self) -> &Service {
@@ -87,10 +143,13 @@ impl Envd {
 
     /// Calls a method that is answered once.
     async fn call<Q: Message, A: Message>(&self, method: &str, request: &Q, repeat: Repeat) -> Result<A> {
-        let answer = self.service().call(method, request, &self.acting_as(None)?, repeat).await;
+        let headers = self.acting_as(None)?;
+        let answer =
+            tokio::time::timeout(LIMIT, self.service().call(method, request, &headers, repeat)).await;
         match answer {
-            Ok(answer) => Ok(answer),
-            Err(fault) => Err(self.error(fault).await),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(fault)) => Err(self.error(fault).await),
+            Err(_) => Err(self.lost(silent()).await),
         }
     }
 
@@ -113,9 +172,9 @@ impl Envd {
     fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> Result<Request> {
         let mut url = self.0.base.clone();
         {
-            let mut segments = url
-                .path_segments_mut()
-                .map_err(|()| Error::invalid(format!("`{}` is no address of a server", self.0.base)))?;
+            let mut segments = url.path_segments_mut().map_err(|()| {
+                Error::invalid(format!("`{}` is no address of a server", self.0.endpoint.base))
+            })?;
             segments.pop_if_empty().extend(path.split('/'));
         }
         if !query.is_empty() {
@@ -127,13 +186,17 @@ impl Envd {
     }
 
     async fn send(&self, request: Request, repeat: Repeat) -> Result<Answer> {
-        Http::shared()?.send(request, repeat).await
+        match Http::shared()?.send(request, repeat).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.lost(error).await),
+        }
     }
 
     /// Whether the sandbox is there, as far as can be told within a few seconds.
     pub(crate) async fn health(&self) -> Health {
         let asking = async {
-            let answer = self.send(self.request(Method::GET, "health", &[])?, Repeat::Idempotent).await?;
+            let request = self.request(Method::GET, "health", &[])?;
+            let answer = Http::shared()?.send(request, Repeat::Idempotent).await?;
             if answer.status().is_success() {
                 return Ok(Health::Alive);
             }
