@@ -1,9 +1,12 @@
 // E2B's own client, which must not notice that it does not speak to E2B: what it sees here is what users of it see.
 
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { test as nodeTest } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 
 import {
   AuthenticationError,
@@ -19,7 +22,9 @@ import {
 
 import { BLOCKED_KEY, e2bFake, KEY, UNKNOWN_KEY } from './fakes.mjs'
 
-const fake = await e2bFake()
+// Given by the last test, which runs all others again.
+const given = process.env.E2B_FAKE_URL
+const fake = given ? { url: given } : await e2bFake()
 const account = { apiKey: KEY, apiUrl: fake.url, sandboxUrl: fake.url }
 const shared = await Sandbox.create(account)
 
@@ -349,6 +354,31 @@ test('envd asks for the token of its sandbox', async () => {
   assert.equal((await envd(shared, '/health', { headers: { 'X-Access-Token': 'wrong' } })).status, 204)
 })
 
+test('what happens in a directory is told', async () => {
+  await shared.files.makeDir('/tmp/watched/below')
+  const seen = []
+  const watch = await shared.files.watchDir(
+    '/tmp/watched',
+    ({ name, type }) => seen.push(`${type} ${name}`),
+    {
+      recursive: true,
+    },
+  )
+  await shared.commands.run(
+    'cd /tmp/watched && echo 1 > a && chmod 600 a && mv a b && rm b && echo 2 > below/c',
+  )
+  const expected = ['create a', 'write a', 'chmod a', 'rename a', 'create b', 'remove b', 'create below/c']
+  for (let tries = 0; !expected.every((event) => seen.includes(event)); tries++) {
+    assert.ok(tries < 200, seen.join())
+    await sleep(20)
+  }
+  await watch.stop()
+  await assert.rejects(
+    shared.files.watchDir('/nope', () => {}),
+    FileNotFoundError,
+  )
+})
+
 test('sandboxes are listed page by page, by metadata and by state', async (t) => {
   const metadata = { 'of &': 'a=b c', test: randomBytes(8).toString('hex') }
   const made = []
@@ -471,3 +501,18 @@ test('other ports of a sandbox are reached, if something listens', async (t) => 
   }
   assert.equal(await (await envd(sandbox, '/index.html', { port: 8000 })).text(), 'hello from inside')
 })
+
+if (given === undefined) {
+  test('all of this holds over TLS, with HTTP/2', async () => {
+    const secure = await e2bFake({ tls: true })
+    const env = { ...process.env, E2B_FAKE_URL: secure.url, NODE_EXTRA_CA_CERTS: secure.ca }
+    // Otherwise it would speak to the runner of these tests.
+    delete env.NODE_TEST_CONTEXT
+    const child = spawn(process.execPath, [fileURLToPath(import.meta.url)], { env })
+    let printed = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (printed += data))
+    const [code] = await once(child, 'close')
+    assert.equal(code, 0, printed)
+    assert.ok((await secure.stats()).http2Connections > 0)
+  }, 120_000)
+}

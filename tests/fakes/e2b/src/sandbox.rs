@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::envd::Envd;
+use crate::interpreter::contexts::Contexts;
 
 /// What a sandbox was created with.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +90,8 @@ pub struct Sandbox {
     pub instance: Arc<dyn Instance>,
     /// What envd knows.
     pub envd: Envd,
+    /// What its code interpreter knows.
+    pub contexts: Contexts,
     life: Mutex<Life>,
     /// When its time is over; none while it is paused.
     deadline: watch::Sender<Option<tokio::time::Instant>>,
@@ -120,6 +123,7 @@ impl Sandbox {
             traffic_token: tokens.1,
             instance,
             envd: Envd::default(),
+            contexts: Contexts::default(),
             life: Mutex::new(life),
             deadline: watch::Sender::new(Some(tokio::time::Instant::now() + timeout)),
             open: AtomicUsize::new(0),

@@ -17,7 +17,7 @@ pub mod snapshots;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -105,14 +105,8 @@ async fn route(world: &Arc<World>, asked: &Asked) -> Outcome {
         ("POST", ["sandboxes", id, "snapshots"]) => snapshots::create(world, id, asked).await,
         ("GET", ["snapshots"]) => snapshots::list(world, asked),
         ("DELETE", ["templates", id]) => snapshots::delete(world, id),
-        (_, ["v2", "sandboxes"]) if has(Api::V2) || asked.method != Method::POST => method_not_allowed(),
-        (_, ["sandboxes"]) if has(Api::V1) => method_not_allowed(),
         _ => Ok(text(StatusCode::NOT_FOUND, "404 page not found")),
     }
-}
-
-fn method_not_allowed() -> Outcome {
-    Ok(text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed"))
 }
 
 fn done() -> Outcome {

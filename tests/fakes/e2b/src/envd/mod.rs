@@ -4,7 +4,7 @@
 //! * [`rpc`] – which call a request is.
 //! * [`start`], [`process`] – what runs, and what is done to it; [`table`] has all of it, [`holder`] knows when
 //!   nobody can write any more.
-//! * [`filesystem`], [`entry`] – files by name.
+//! * [`filesystem`], [`entry`], [`watch`] – files by name.
 //! * [`files`], [`download`], [`upload`] – files by content; [`signature`] – who may.
 //! * [`path`] – what paths and users mean.
 
@@ -23,6 +23,7 @@ pub mod signature;
 pub mod start;
 pub mod table;
 pub mod upload;
+pub mod watch;
 
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ use crate::usage::Usage;
 pub struct Envd {
     /// What it has started.
     pub processes: table::Processes,
+    /// What it watches.
+    pub watchers: watch::Watchers,
 }
 
 /// What orchestrators use, and nobody else may.

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Incoming};
 
 use super::codec::{Code, Codec, Fault, LONGEST, Message, Reader, Writer, end, unzip, zip};
-use super::{filesystem, path, process, start};
+use super::{filesystem, path, process, start, watch};
 use crate::answer::{Answer, full, of_type, text, with};
 use crate::options::{Options, Version};
 use crate::request::header;
@@ -46,6 +46,8 @@ fn kind(options: &Options, path: &str) -> Option<Kind> {
             _ => false,
         },
         "filesystem.Filesystem" => match method {
+            "WatchDir" => return Some(Kind::Answers),
+            "CreateWatcher" | "GetWatcherEvents" | "RemoveWatcher" => true,
             "Stat" | "MakeDir" | "Move" | "ListDir" | "Remove" => true,
             _ => false,
         },
@@ -125,6 +127,9 @@ impl Call<'_> {
             "MakeDir" => self.reply(codec, &filesystem::make_dir(self, codec.decode(&bytes)?).await?),
             "Move" => self.reply(codec, &filesystem::rename(self, codec.decode(&bytes)?).await?),
             "ListDir" => self.reply(codec, &filesystem::list_dir(self, codec.decode(&bytes)?).await?),
+            "CreateWatcher" => self.reply(codec, &watch::create(self, codec.decode(&bytes)?).await?),
+            "GetWatcherEvents" => self.reply(codec, &watch::events(self, codec.decode(&bytes)?)?),
+            "RemoveWatcher" => self.reply(codec, &watch::remove(self, codec.decode(&bytes)?).await?),
             "Remove" => self.reply(codec, &filesystem::remove(self, codec.decode(&bytes)?).await?),
             _ => Err(Fault::new(Code::Unimplemented, format!("{method} is not implemented"))),
         }
@@ -167,6 +172,7 @@ impl Call<'_> {
                 let listening = start::connect(self.sandbox, &self.headers, codec.decode(&message)?)?;
                 Ok(listening.answer(writer, &self.headers))
             }
+            "WatchDir" => watch::watch_dir(self, codec.decode(&message)?, writer).await,
             _ => Err(Fault::new(Code::Unimplemented, format!("{method} is not implemented"))),
         }
     }

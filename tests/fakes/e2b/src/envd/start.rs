@@ -101,7 +101,7 @@ pub fn connect(sandbox: &Sandbox, headers: &HeaderMap, request: Selected) -> Res
 }
 
 /// When a call is over, if it says.
-fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Fault> {
+pub(super) fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Fault> {
     let Some(text) = header(headers, "connect-timeout-ms").filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
@@ -214,7 +214,7 @@ impl Listening {
             };
             let _ = sender.send(Ok(trailer)).await;
         });
-        let mut answer = Response::new(flowing(tokio_stream(receiver)));
+        let mut answer = Response::new(flowing(stream_of(receiver)));
         *answer.status_mut() = StatusCode::OK;
         answer
     }
@@ -266,7 +266,7 @@ impl Listening {
     }
 }
 
-fn tokio_stream<T: Send + 'static>(
+pub(super) fn stream_of<T: Send + 'static>(
     receiver: mpsc::Receiver<T>,
 ) -> impl futures_util::Stream<Item = T> + Send {
     futures_util::stream::unfold(receiver, async |mut receiver| {
@@ -274,7 +274,7 @@ fn tokio_stream<T: Send + 'static>(
     })
 }
 
-async fn passed(deadline: Option<Instant>) {
+pub(super) async fn passed(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
