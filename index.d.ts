@@ -654,7 +654,9 @@ export interface LocalConfig {
   runtime?: Runtime | undefined
   /** Their limits. */
   resources?: ResourceLimits | undefined
-  /** Path of the Python to use. Default: the `python3` on `PATH`. */
+  /**
+   * Path of the Python to use. Default: the `python3` on `PATH`. That of a virtual environment brings its packages.
+   */
   python?: string | undefined
   /** Path of the Node.js to use. Default: the one that runs this process. */
   node?: string | undefined

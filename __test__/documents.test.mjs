@@ -1,7 +1,7 @@
 // Every example of the documents that users read, as written: on the local provider, and on E2B's wire.
 
 import assert from 'node:assert/strict'
-import { before, describe, skip } from 'node:test'
+import { describe, skip } from 'node:test'
 import { format } from 'node:util'
 import ts from 'typescript'
 
@@ -16,31 +16,29 @@ import { INDEX, test } from './support.mjs'
 const { python, missing } = await science()
 const NEEDS_PACKAGES = ['2.1.1', '2.11.1', '2.12.1', '2.13.1']
 
+const fake = await e2bFake({ python })
+Object.assign(process.env, { E2B_API_KEY: KEY, E2B_API_URL: fake.url, E2B_SANDBOX_URL: fake.url })
+
 /** Where the examples run: `e2b` is what they import by that name. */
 const places = {
   local: {
-    e2b: `const e2b = () => globalThis.documents.provider`,
-    provider: () => local({ python }),
+    provider: local({ python }),
+    e2b: 'const e2b = () => globalThis.documents.provider',
+    fetch,
     cannot: { '1.8.1': 'templates are not part of the local provider yet' },
   },
   e2b: {
+    provider: e2b(),
     e2b: `import { e2b } from ${JSON.stringify(INDEX)}`,
-    provider: async () => {
-      const fake = await e2bFake({ python })
-      Object.assign(process.env, { E2B_API_KEY: KEY, E2B_API_URL: fake.url, E2B_SANDBOX_URL: fake.url })
-      places.e2b.fetch = reroutedTo(fake.url)
-      return e2b()
-    },
+    fetch: rerouted,
     cannot: {},
   },
 }
 
 /** What name servers and E2B's edge do for the URLs of a sandbox. */
-function reroutedTo(url) {
-  return (asked) => {
-    const [, port, id] = /^https?:\/\/(\d+)-(\w+)\./.exec(asked)
-    return fetch(url, { headers: { 'E2b-Sandbox-Id': id, 'E2b-Sandbox-Port': port } })
-  }
+function rerouted(url) {
+  const [, port, id] = /^https?:\/\/(\d+)-(\w+)\./.exec(url)
+  return fetch(fake.url, { headers: { 'E2b-Sandbox-Id': id, 'E2b-Sandbox-Port': port } })
 }
 
 /** Runs an example as a module of its own: gives what it printed and exported. */
@@ -69,10 +67,7 @@ for (const [name, place] of Object.entries(places).filter(
   ([n]) => !process.env.PLACE || n === process.env.PLACE,
 )) {
   describe(`the documents' examples, on ${name}`, () => {
-    let provider
-    before(async () => {
-      provider = await place.provider()
-    })
+    const { provider } = place
 
     for (const { name: number, source } of documents.flat()) {
       const reason = place.cannot[number] ?? (NEEDS_PACKAGES.includes(number) ? missing : undefined)
@@ -93,7 +88,7 @@ for (const [name, place] of Object.entries(places).filter(
             sandbox,
             provider,
             app,
-            fetch: place.fetch ?? fetch,
+            fetch: place.fetch,
           })
           check(lines, expected[number] ?? [])
           await afterwards[number]?.({ exported, routes, sandbox })
