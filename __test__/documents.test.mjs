@@ -5,18 +5,18 @@ import { describe, skip } from 'node:test'
 import { format } from 'node:util'
 import ts from 'typescript'
 
-import { compute, createCompute, e2b, local } from '../index.js'
+import { AuthenticationError, compute, createCompute, e2b, local } from '../index.js'
 import { documents } from './documents/blocks.mjs'
 import { after as afterwards, before as beforehand, expected } from './documents/expected.mjs'
 import { furnish } from './documents/project.mjs'
 import { science } from './documents/science.mjs'
 import { e2bFake, KEY } from './fakes.mjs'
-import { INDEX, test } from './support.mjs'
+import { failure, INDEX, test } from './support.mjs'
 
 const { python, missing } = await science()
 const NEEDS_PACKAGES = ['2.1.1', '2.11.1', '2.12.1', '2.13.1']
 
-const fake = await e2bFake({ python })
+const fake = await e2bFake({ python, template: 'data-science-template' })
 Object.assign(process.env, { E2B_API_KEY: KEY, E2B_API_URL: fake.url, E2B_SANDBOX_URL: fake.url })
 
 /** Where the examples run: `e2b` is what they import by that name. */
@@ -26,12 +26,15 @@ const places = {
     e2b: 'const e2b = () => globalThis.documents.provider',
     fetch,
     cannot: { '1.8.1': 'templates are not part of the local provider yet' },
+    fails: {},
   },
   e2b: {
     provider: e2b(),
     e2b: `import { e2b } from ${JSON.stringify(INDEX)}`,
     fetch: rerouted,
     cannot: {},
+    // The key that it has is a placeholder.
+    fails: { '2.2.1': AuthenticationError },
   },
 }
 
@@ -40,6 +43,8 @@ function rerouted(url) {
   const [, port, id] = /^https?:\/\/(\d+)-(\w+)\./.exec(url)
   return fetch(fake.url, { headers: { 'E2b-Sandbox-Id': id, 'E2b-Sandbox-Port': port } })
 }
+
+let runs = 0
 
 /** Runs an example as a module of its own: gives what it printed and exported. */
 async function run(source, place, given) {
@@ -58,14 +63,13 @@ async function run(source, place, given) {
   const imported = outputText
     .replace(/^import .* from '@computesdk\/e2b';?$/m, place.e2b)
     .replaceAll(/from '(computesdk)'/g, `from ${JSON.stringify(INDEX)}`)
-  const module = `const { ${ambient.join(', ')} } = globalThis.documents\n${imported}`
+  // A module of this text runs once.
+  const module = `// ${++runs}\nconst { ${ambient.join(', ')} } = globalThis.documents\n${imported}`
   const exported = await import(`data:text/javascript,${encodeURIComponent(module)}`)
   return { lines, exported }
 }
 
-for (const [name, place] of Object.entries(places).filter(
-  ([n]) => !process.env.PLACE || n === process.env.PLACE,
-)) {
+for (const [name, place] of Object.entries(places)) {
   describe(`the documents' examples, on ${name}`, () => {
     const { provider } = place
 
@@ -83,13 +87,15 @@ for (const [name, place] of Object.entries(places).filter(
         const routes = new Map()
         const app = { post: (path, route) => routes.set(path, route) }
         try {
-          const { lines, exported } = await run(source, place, {
+          const running = run(source, place, {
             compute,
             sandbox,
             provider,
             app,
             fetch: place.fetch,
           })
+          if (place.fails[number]) return await failure(running, place.fails[number])
+          const { lines, exported } = await running
           check(lines, expected[number] ?? [])
           await afterwards[number]?.({ exported, routes, sandbox })
         } finally {
