@@ -63,7 +63,7 @@ describe('getById, list and destroy', () => {
       await failure(compute.sandbox.getById(...args), InvalidArgumentError)
       await failure(compute.sandbox.destroy(...args), InvalidArgumentError)
     }
-    await failure(compute.sandbox.list({}), InvalidArgumentError)
+    await failure(compute.sandbox.list({ stauts: 'running' }), InvalidArgumentError)
   })
 
   test('end a sandbox in every form, twice without harm', async () => {

@@ -95,7 +95,8 @@ fn missing(about: About<'_>, words: &str) -> Error {
         About::Template(id) => {
             let hint = "templates are named by their id, their name, or `team/name`";
             return Error::new(ErrorKind::NotFound, format!("no template `{id}` at E2B: {words}"))
-                .with_hint(hint);
+                .with_hint(hint)
+                .with_source(words);
         }
         About::Sandbox(id) => format!("no sandbox `{id}` at E2B"),
         About::Snapshot(id) => format!("no snapshot `{id}` at E2B"),
