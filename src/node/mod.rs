@@ -23,9 +23,9 @@ mod plugin;
 mod process;
 mod provider;
 mod reader;
+mod request;
 mod run;
 mod sandbox;
-mod signal;
 mod source;
 mod terminal;
 
