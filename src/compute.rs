@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{CreateRequest, Filter, Provider, Snapshot, Snapshots};
+use crate::provider::{CreateRequest, DEFAULT_LIFE, Filter, Provider, Snapshot, Snapshots};
 use crate::providers;
 use crate::sandbox::{Sandbox, check_env, check_port};
 
@@ -57,6 +58,11 @@ impl Compute {
 
     /// Makes a sandbox at the next provider, or at another if that one cannot and fall-back is on.
     pub async fn create(&self, request: &CreateRequest) -> Result<Sandbox> {
+        self.create_for(request, None).await
+    }
+
+    /// Likewise, for this long at most: whatever life the request or the provider's configuration has.
+    pub async fn create_for(&self, request: &CreateRequest, longest: Option<Duration>) -> Result<Sandbox> {
         check(request)?;
         let settings = self.settings();
         let (candidates, fallback) = match settings.providers.as_slice() {
@@ -65,7 +71,8 @@ impl Compute {
         };
         let mut failures: Vec<Error> = Vec::new();
         for provider in candidates {
-            match create_at(&provider, request, settings.strict).await {
+            let bounded = longest.map(|longest| bounded(&*provider, request, longest));
+            match create_at(&provider, bounded.as_ref().unwrap_or(request), settings.strict).await {
                 Ok(sandbox) => return Ok(sandbox),
                 // What is wrong with the request is wrong everywhere.
                 Err(error) if !fallback || is_final(&error) => return Err(error),
@@ -81,6 +88,11 @@ impl Compute {
             order.rotate_left(self.turn.fetch_add(1, Ordering::Relaxed) % providers.len());
         }
         order
+    }
+
+    /// The name of the provider that is asked first.
+    pub fn first(&self) -> Option<String> {
+        self.all().ok()?.first().map(|provider| provider.name().to_owned())
     }
 
     /// The provider of this name among the configured ones.
@@ -157,6 +169,14 @@ impl Compute {
         }
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// The request for a sandbox that is to live this long at most.
+fn bounded(provider: &dyn Provider, request: &CreateRequest, longest: Duration) -> CreateRequest {
+    let life = request.timeout.or(provider.life()).unwrap_or(DEFAULT_LIFE);
+    // Without end is longer than anything.
+    let life = if life.is_zero() { longest } else { life.min(longest) };
+    CreateRequest { timeout: Some(life), ..request.clone() }
 }
 
 /// Makes a sandbox at one provider.

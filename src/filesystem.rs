@@ -32,9 +32,14 @@ impl Filesystem<'_> {
 
     /// The text of a regular file. Bytes that are not UTF-8 are an error with the code `NOT_UTF8`.
     pub async fn read_text(&self, path: &str) -> Result<String> {
+        self.read_text_of(path, MAX_TEXT).await
+    }
+
+    /// Likewise of a file that has this many bytes at most.
+    pub async fn read_text_of(&self, path: &str, most: u64) -> Result<String> {
         self.sandbox
             .operation("readFile", async {
-                let bytes = self.content(path, MAX_TEXT).await?;
+                let bytes = self.content(path, most.min(MAX_TEXT)).await?;
                 String::from_utf8(Vec::from(bytes)).map_err(|error| {
                     let at = error.utf8_error().valid_up_to();
                     Error::invalid(format!("{path} is not UTF-8 text (byte {at})"))

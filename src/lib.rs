@@ -5,6 +5,7 @@
 //! * [`compute`] – which provider a call goes to.
 //! * [`sandbox`], [`command`], [`code`], [`process`], [`terminal`], [`filesystem`] – what users hold
 //!   and do.
+//! * [`request`] – what strangers ask for over HTTP, and what of it is done.
 //! * [`provider`] – the contract with the places that make sandboxes.
 //! * [`providers`] – those places, side by side.
 //! * `transport` – HTTP, for the providers that are servers.
@@ -25,7 +26,9 @@ mod node;
 pub mod process;
 pub mod provider;
 pub mod providers;
+pub mod request;
 pub mod sandbox;
+mod signal;
 pub mod telemetry;
 pub mod terminal;
 mod transport;

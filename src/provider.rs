@@ -30,6 +30,9 @@ use crate::process::Table;
 /// Bytes as they come.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
+/// How long a sandbox lives where neither its request nor its provider's configuration says so.
+pub const DEFAULT_LIFE: Duration = Duration::from_secs(300);
+
 /// A place that makes sandboxes.
 #[async_trait]
 pub trait Provider: Debug + Send + Sync {
@@ -38,6 +41,11 @@ pub trait Provider: Debug + Send + Sync {
 
     /// What its sandboxes can do. A flag exists only where callers must know in advance.
     fn capabilities(&self) -> Capabilities;
+
+    /// How long its sandboxes live whose request does not say, where its configuration does; zero is without end.
+    fn life(&self) -> Option<Duration> {
+        None
+    }
 
     /// Makes a sandbox, ready for commands.
     ///

@@ -161,6 +161,19 @@ pub fn destroy<'e>(
 }
 
 impl Sandboxes {
+    /// What they are made and found by.
+    pub(super) fn compute(&self) -> Arc<core::Compute> {
+        match &self.scope {
+            Scope::Provider(provider) => Self::of_one(Arc::clone(provider)),
+            Scope::Compute(core) => Arc::clone(core),
+        }
+    }
+
+    /// What those of one provider are made and found by.
+    pub(super) fn of_one(provider: Arc<dyn Provider>) -> Arc<core::Compute> {
+        Arc::new(core::Compute::new(Settings { providers: vec![provider], ..Settings::default() }))
+    }
+
     fn is_strict(&self) -> bool {
         match &self.scope {
             Scope::Provider(_) => false,

@@ -7,7 +7,7 @@ use super::convert::{self, Fields};
 use crate::error::{Error, Result};
 use crate::provider::{CreateRequest, Network, Resources, not_yet};
 
-const OPTIONS: [&str; 13] = [
+pub(super) const OPTIONS: [&str; 13] = [
     "runtime",
     "timeout",
     "sandboxId",

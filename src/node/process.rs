@@ -12,11 +12,11 @@ use tokio::sync::Mutex;
 use super::convert;
 use super::reader::NativeReader;
 use super::run::{CommandResult, raise};
-use super::signal;
 use crate::command::Utf8;
 use crate::process::{self as core, Process};
 use crate::provider::Wanted;
 use crate::sandbox::Sandbox;
+use crate::signal;
 
 /// `SIGKILL` ends everything that came of a process; any other goes to the process itself.
 const SIGKILL: i32 = 9;

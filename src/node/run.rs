@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::convert::{self, Fields, Returned};
 use super::error::{Details, thrown, with_details};
-use super::{signal, source};
+use super::source;
 use crate::command::{self as core, Listener, RunOptions};
 use crate::error::{Error, Result};
 use crate::process::Process;
 use crate::provider::Command;
 use crate::sandbox::Sandbox;
+use crate::signal;
 
 /// A callback that takes text. It is called on JavaScript's thread and awaited: the next piece is read when
 /// it has returned (if a promise, when that is settled), a promise settles after the last one has, and what

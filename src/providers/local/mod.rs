@@ -68,6 +68,7 @@ crate::providers::not_yet!(Local, "local");
 #[cfg(target_os = "linux")]
 mod linux {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use async_trait::async_trait;
 
@@ -84,6 +85,10 @@ mod linux {
 
         fn capabilities(&self) -> Capabilities {
             Capabilities { kill: true }
+        }
+
+        fn life(&self) -> Option<Duration> {
+            self.config.timeout.map(Duration::from_millis)
         }
 
         async fn create(&self, request: &CreateRequest) -> Result<Arc<dyn Instance>> {

@@ -13,13 +13,10 @@ use super::url;
 use crate::code::{self, Language};
 use crate::config;
 use crate::error::{Error, Result};
-use crate::provider::{CreateRequest, Enforcement, Limits, Network, Resources, not_yet};
+use crate::provider::{CreateRequest, DEFAULT_LIFE, Enforcement, Limits, Network, Resources, not_yet};
 
 /// Home and default working directory of commands.
 pub(super) const HOME: &str = "/home/user";
-
-/// Life of a sandbox unless somebody says otherwise.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
 const MIB: u64 = 1 << 20;
 const DEFAULT_MEMORY: u64 = 2048 * MIB;
@@ -115,7 +112,7 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
     let runtime = request.runtime.as_ref().or(defaults.runtime.as_ref());
     let runtime = runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
     let resources = request.resources.or(defaults.resources);
-    let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_LIFE);
     let mut plan = plan(&resources, python.as_ref(), node.as_ref())?;
     plan.spares = defaults.spares.unwrap_or(SPARES);
     Ok(Settings {

@@ -1,5 +1,6 @@
 //! Signals by their names in Node, after `signal(7)`.
 
+#[cfg(feature = "napi")]
 use crate::error::{Error, Result};
 
 const NAMES: [&str; 31] = [
@@ -9,7 +10,7 @@ const NAMES: [&str; 31] = [
 ];
 
 /// `SIGTERM` for 15.
-pub(super) fn name(number: i32) -> String {
+pub(crate) fn name(number: i32) -> String {
     match usize::try_from(number - 1).ok().and_then(|at| NAMES.get(at)) {
         Some(name) => format!("SIG{name}"),
         None => format!("SIG{number}"),
@@ -17,7 +18,8 @@ pub(super) fn name(number: i32) -> String {
 }
 
 /// 15 for `SIGTERM`.
-pub(super) fn number(name: &str) -> Result<i32> {
+#[cfg(feature = "napi")]
+pub(crate) fn number(name: &str) -> Result<i32> {
     let at = name.strip_prefix("SIG").and_then(|name| NAMES.iter().position(|known| *known == name));
     at.map(|at| at as i32 + 1).ok_or_else(|| {
         Error::invalid(format!("`signal` names no signal: '{name}'"))
