@@ -243,6 +243,17 @@ pub enum Status {
     Error,
 }
 
+impl Status {
+    /// Its name outside of Rust.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// Limits that a sandbox is under.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
@@ -267,6 +278,17 @@ pub enum Enforcement {
     PerProcess,
     /// By the size of the machine that the sandbox is.
     Machine,
+}
+
+impl Enforcement {
+    /// Its name outside of Rust.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup => "cgroup",
+            Self::PerProcess => "per-process",
+            Self::Machine => "machine",
+        }
+    }
 }
 
 /// A living sandbox. After its end every method but `info` and `destroy` is `NotFound`, with the reason.

@@ -16,7 +16,7 @@ use super::terminal::NativeTerminal;
 use super::{plugin, process, provider, terminal};
 use crate::code::Language;
 use crate::error::{Error, Result as CoreResult};
-use crate::provider::{self as contract, Command, Enforcement, Status, not_yet};
+use crate::provider::{self as contract, Command, not_yet};
 use crate::sandbox as core;
 
 /// An isolated place that runs commands and code and holds files. Made by `create`, found by `getById`.
@@ -385,12 +385,7 @@ impl SandboxInfo {
         Self {
             id: info.id,
             provider: provider.to_owned(),
-            status: match info.status {
-                Status::Running => "running",
-                Status::Stopped => "stopped",
-                Status::Error => "error",
-            }
-            .to_owned(),
+            status: info.status.name().to_owned(),
             reason: info.reason,
             created_at: Date(info.created_at),
             timeout: millis(info.timeout),
@@ -399,12 +394,7 @@ impl SandboxInfo {
             runtime: info.runtime,
             isolation: (!info.isolation.is_empty()).then_some(info.isolation),
             limits: info.limits.map(|limits| Limits {
-                enforcement: match limits.enforcement {
-                    Enforcement::Cgroup => "cgroup",
-                    Enforcement::PerProcess => "per-process",
-                    Enforcement::Machine => "machine",
-                }
-                .to_owned(),
+                enforcement: limits.enforcement.name().to_owned(),
                 memory: limits.memory as f64,
                 disk: limits.disk as f64,
                 cpus: limits.cpus,

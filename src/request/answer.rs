@@ -10,7 +10,7 @@ use super::head::Head;
 use crate::code::Language;
 use crate::command::Output;
 use crate::error::Error;
-use crate::provider::{Enforcement, Entry, Info, Limits, Status};
+use crate::provider::{Entry, Info, Limits};
 use crate::signal;
 
 /// An answer, ready to be sent.
@@ -226,7 +226,8 @@ struct Bounds {
     disk: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpus: Option<f64>,
-    processes: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processes: Option<u32>,
 }
 
 impl Facts {
@@ -236,11 +237,7 @@ impl Facts {
         Self {
             id: info.id,
             provider: provider.to_owned(),
-            status: match info.status {
-                Status::Running => "running",
-                Status::Stopped => "stopped",
-                Status::Error => "error",
-            },
+            status: info.status.name(),
             reason: info.reason,
             created_at: iso(info.created_at),
             timeout: info.timeout.as_millis() as u64,
@@ -256,10 +253,7 @@ impl Facts {
 impl Bounds {
     fn new(limits: Limits) -> Self {
         Self {
-            enforcement: match limits.enforcement {
-                Enforcement::Cgroup => "cgroup",
-                Enforcement::PerProcess => "per-process",
-            },
+            enforcement: limits.enforcement.name(),
             memory: limits.memory,
             disk: limits.disk,
             cpus: limits.cpus,
