@@ -532,7 +532,7 @@ async fn a_sandbox_made_in_advance_is_handed_over_once_and_let_go_of_when_nobody
         ..CreateRequest::default()
     };
     let third = at.create(other).await;
-    assert_eq!(third.info().await.unwrap().limits.unwrap().processes, 64);
+    assert_eq!(third.info().await.unwrap().limits.unwrap().processes, Some(64));
     // From now on it is such ones that are made.
     with_spares(3, 2).await;
     second.destroy().await.unwrap();
