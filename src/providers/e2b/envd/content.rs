@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use reqwest::header::{CONTENT_LENGTH, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::header::{CONTENT_LENGTH, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 
 use super::Envd;
@@ -48,11 +48,9 @@ impl Envd {
             ))
             .with_hint("it is a sparse file; read a part of it with a command"));
         }
-        let version = answer.headers().get(LAST_MODIFIED).cloned();
         let reading = Reading {
             envd: self.clone(),
             path: path.to_owned(),
-            version,
             bytes: answer.stream(),
             at: 0,
             size,
@@ -138,7 +136,6 @@ fn length(answer: &Answer) -> Option<u64> {
 struct Reading {
     envd: Envd,
     path: String,
-    version: Option<HeaderValue>,
     bytes: ByteStream,
     at: u64,
     size: u64,
@@ -169,14 +166,17 @@ impl Reading {
         Ok(None)
     }
 
-    /// Goes on where the content was cut off, if it is still the same; tells whether there is more of it.
+    /// Goes on where the content was cut off; tells whether there is more of it. A file that is changed while it is
+    /// read is read as it is at each moment.
     async fn resume(&mut self, cut: Error) -> Result<bool> {
-        let Some(version) = self.version.clone().filter(|_| self.resumes < RESUMES) else { return Err(cut) };
+        if self.resumes == RESUMES {
+            return Err(cut);
+        }
         self.resumes += 1;
         let mut request = self.envd.request(Method::GET, "files", &self.envd.place(&self.path, None))?;
         let from = HeaderValue::from_str(&format!("bytes={}-", self.at)).map_err(|_| cut.copy())?;
-        request.headers_mut().extend([(RANGE, from), (IF_RANGE, version)]);
-        let Ok(answer) = self.envd.send(request, Repeat::Idempotent).await else { return Err(cut) };
+        request.headers_mut().insert(RANGE, from);
+        let answer = self.envd.send(request, Repeat::Idempotent).await?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {
                 self.bytes = answer.stream();
@@ -185,10 +185,8 @@ impl Reading {
             // It has become shorter meanwhile.
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(false),
             StatusCode::OK if length(&answer).is_some_and(|length| length <= self.at) => Ok(false),
-            StatusCode::OK => Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("{} was changed while it was read", self.path),
-            )),
+            // Not every server gives parts.
+            StatusCode::OK => Err(cut),
             _ => {
                 let foreign = Foreign::read(answer).await?;
                 Err(self.envd.file_error(About::File, &self.path, Fault::Foreign(foreign)).await)

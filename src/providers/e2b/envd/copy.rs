@@ -33,84 +33,8 @@ const SPECIAL: i32 = 23;
 /// Likewise of `to`.
 const NOT_THERE: i32 = 24;
 
-/// Gets `$2` to `$3`, in the way `$1`, by way of a hidden name that ends in `$4`. What is made on the way belongs to the
-/// user and group `$5`.
-const PUT: &str = r#"
-export LC_ALL=C
-way=$1 from=$2 to=$3 id=$4 owner=$5
-temporary=
-clear() { [ -z "$temporary" ] || { chmod -R u+w "$temporary"; rm -rf "$temporary"; } 2>/dev/null; }
-no() { clear; echo "$2" >&2; exit "$1"; }
-# A signal ends it at once, and not when its child has ended.
-child=
-trap '[ -z "$child" ] || kill -9 "$child"; wait; clear; exit 143' TERM
-try() { complaint=$("$@" 2>&1 >/dev/null) || return 1; }
-slowly() { "$@" 2>"$errors" & child=$!; wait "$child"; code=$?; child=; return $code; }
-last() { printf %s "${1##*: }"; }
-
-if [ "$way" = copy ]; then
-  [ -e "$from" ] || no 20 missing
-  real=$(readlink -f -- "$from" && echo .) || no 20 missing
-  real=${real%??}
-else
-  [ -e "$from" ] || [ -L "$from" ] || no 20 missing
-  real="$(cd "$(dirname -- "$from")" && pwd -P && echo .)" || no 20 missing
-  real=${real%??}; real=${real%/}/$(basename -- "$from" && echo .); real=${real%??}
-fi
-if [ -d "$real" ] && [ ! -L "$real" ]; then directory=1; else directory=; fi
-
-# The nearest directory above the place that is there, and what has to be made below it.
-above=$(dirname -- "$to" && echo .); above=${above%??}
-there=$above made=
-while [ ! -d "$there" ]; do
-  { [ -e "$there" ] || [ -L "$there" ]; } && { in_the_way=1; }
-  made=$there; there=$(dirname -- "$there" && echo .); there=${there%??}
-done
-there=$(cd "$there" && pwd -P && echo .); there=${there%??}
-place=$there; [ -n "$made" ] || { place=${there%/}/$(basename -- "$to" && echo .); place=${place%??}; }
-if [ "$place" = "$real" ] && [ -z "$made" ]; then
-  [ "$way" = copy ] && [ "$directory" ] && no 21 taken
-  exit 0
-fi
-if [ "$directory" ]; then
-  case ${there%/}/ in "${real%/}"/*) no 22 itself;; esac
-fi
-[ -z "$in_the_way" ] || no 21 taken
-if [ -e "$to" ] || [ -L "$to" ]; then
-  [ -z "$directory" ] || no 21 taken
-  [ ! -d "$to" ] || [ -L "$to" ] || no 21 taken
-fi
-if [ "$way" = copy ]; then
-  special=$(find "$real" ! -type f ! -type d ! -type l -print 2>/dev/null | head -n 1)
-  [ -z "$special" ] || no 23 "$special"
-fi
-if [ -n "$made" ]; then
-  # As the shell has no way to make one and own it at once: the first that is missing, with all below it.
-  try mkdir -p -- "$above" || no 24 "$(last "$complaint")"
-  chown -R "$owner" -- "$made" 2>/dev/null
-fi
-errors=$(mktemp 2>/dev/null) || errors=/dev/null
-
-# Another file system's, or a copy: complete first, and in its place then.
-source=$real
-if [ "$way" = copy ] || [ "$(stat -c %d -- "$real")" != "$(stat -c %d -- "$above")" ]; then
-  temporary=${above%/}/.computesdk-$id
-  slowly cp -a -- "$real" "$temporary" || { complaint=$(head -n 1 "$errors"); rm -f "$errors"; no 1 "$(last "$complaint")"; }
-  [ "$way" = rename ] || slowly chown -hR "$owner" -- "$temporary"
-  source=$temporary
-fi
-rm -f "$errors"
-# One file by two names becomes one name.
-if [ "$way" = rename ] && [ ! -L "$from" ] && [ ! -L "$to" ] && [ "$from" -ef "$to" ]; then rm -f -- "$real"; exit 0; fi
-if [ -L "$to" ] && [ -d "$to" ]; then
-  # Never into what a link in its place leads to.
-  try mv -fT -- "$source" "$to" || { try rm -f -- "$to" && try mv -f -- "$source" "$to"; } || no 24 "$(last "$complaint")"
-else
-  try mv -f -- "$source" "$to" || no 24 "$(last "$complaint")"
-fi
-[ "$way" = copy ] || [ "$source" = "$real" ] || rm -rf -- "$real"
-exit 0
-"#;
+/// Gets one path to another, by way of a hidden name.
+const PUT: &str = include_str!("put.sh");
 
 impl Envd {
     /// Gets what is at one path to another.

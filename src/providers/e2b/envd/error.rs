@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::Envd;
+use super::{Envd, Health};
 use crate::error::{Error, ErrorKind};
 use crate::transport::connect::{Code, Fault, Foreign, Refusal};
 
@@ -23,8 +23,16 @@ impl Envd {
         match fault {
             Fault::Refused(refusal) => of_refusal(&refusal),
             Fault::Foreign(foreign) => self.of_foreign(&foreign).await,
-            Fault::Lost(error) => error,
+            Fault::Lost(error) => self.lost(error).await,
             Fault::Nonsense(reason) => nonsense(&reason),
+        }
+    }
+
+    /// The error of a connection that was cut: with its sandbox, perhaps.
+    pub(super) async fn lost(&self, error: Error) -> Error {
+        match self.health().await {
+            Health::Gone => self.gone().await,
+            Health::Alive | Health::Unknown => error,
         }
     }
 
@@ -197,7 +205,7 @@ pub(super) fn of_file(about: About, path: &str, code: Code, message: &str) -> Er
         return no_space();
     } else if says("too many levels of symbolic links") || says("too many links") || says("cyclic symlink") {
         (ErrorKind::InvalidArgument, "too many symbolic links")
-    } else if says("file name too long") {
+    } else if says("name too long") {
         (ErrorKind::InvalidArgument, "name too long")
     } else if says("resource busy") || says("text file busy") {
         (ErrorKind::InvalidArgument, "cannot be replaced or removed")

@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 
 use super::Envd;
-use super::error::{About, not_regular, of_file};
+use super::error::{About, not_regular, of_file, silent};
 use super::messages::{
     Empty, EntryInfo, EntryResponse, FileType, ListDirRequest, ListDirResponse, PathRequest, Timestamp,
 };
@@ -113,7 +113,9 @@ impl Envd {
         A: crate::transport::connect::Message,
     {
         let method = format!("filesystem.Filesystem/{method}");
-        self.service().call(&method, request, &self.acting_as(None)?, Repeat::Idempotent).await
+        let headers = self.acting_as(None)?;
+        let answer = self.service().call(&method, request, &headers, Repeat::Idempotent);
+        tokio::time::timeout(super::LIMIT, answer).await.unwrap_or_else(|_| Err(Fault::Lost(silent())))
     }
 
     /// What is at a path itself, be it a link; and what it is in the end.

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::error::{is_gone, nonsense, of_refusal, silent};
 use super::messages::{
-    DataEvent, EntryResponse, FileType, PathRequest, ProcessEvent, ProcessResponse, ProcessSelector,
+    DataEvent, Empty, EntryResponse, FileType, PathRequest, ProcessEvent, ProcessResponse, ProcessSelector,
+    SendSignalRequest, Signal,
 };
 use super::process::{Ended, exit_of};
 use super::script::As;
@@ -231,11 +232,18 @@ impl Envd {
     async fn exit_of(&self, pid: u32) -> Option<Exit> {
         // The program of one that has ended leads nowhere; nothing needs to be started to see that.
         let request = PathRequest { path: format!("/proc/{pid}/exe") };
-        let found: EntryResponse =
-            self.call("filesystem.Filesystem/Stat", &request, Repeat::Idempotent).await.ok()?;
-        let program = found.entry?;
-        if program.kind == FileType::File as i32 {
-            return None;
+        let found: Result<EntryResponse> =
+            self.call("filesystem.Filesystem/Stat", &request, Repeat::Idempotent).await;
+        match found {
+            Ok(EntryResponse { entry: Some(program) }) if program.kind != FileType::File as i32 => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // It waits for nothing but the others, and is told not to. Nobody else hears the signal.
+                let process = Some(ProcessSelector::by_pid(pid));
+                let request = SendSignalRequest { process, signal: Signal::Term.into() };
+                let _ = self.call::<_, Empty>("process.Process/SendSignal", &request, Repeat::Unsent).await;
+                return None;
+            }
+            _ => return None,
         }
         let ran = self.run(As::Root, r#"cat "/proc/$1/stat""#, &[&pid.to_string()]).await.ok()?;
         exit_of_dead(&String::from_utf8_lossy(&ran.stdout))

@@ -30,7 +30,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, StatusCode, Url};
 use serde::Deserialize;
 
-use self::error::is_gone;
+use self::error::{is_gone, silent};
 use self::messages::{Empty, ListResponse};
 pub(crate) use self::version::Version;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,6 +43,9 @@ pub(crate) const PORT: u16 = 49983;
 
 /// How long a sandbox may take to say that it is there.
 const HEALTH: Duration = Duration::from_secs(5);
+
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Where envd of a sandbox is, and what opens it.
 pub(crate) struct Endpoint {
@@ -141,10 +144,13 @@ impl Envd {
 
     /// Calls a method that is answered once.
     async fn call<Q: Message, A: Message>(&self, method: &str, request: &Q, repeat: Repeat) -> Result<A> {
-        let answer = self.service().call(method, request, &self.acting_as(None)?, repeat).await;
+        let headers = self.acting_as(None)?;
+        let answer =
+            tokio::time::timeout(LIMIT, self.service().call(method, request, &headers, repeat)).await;
         match answer {
-            Ok(answer) => Ok(answer),
-            Err(fault) => Err(self.error(fault).await),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(fault)) => Err(self.error(fault).await),
+            Err(_) => Err(self.lost(silent()).await),
         }
     }
 
@@ -181,13 +187,17 @@ impl Envd {
     }
 
     async fn send(&self, request: Request, repeat: Repeat) -> Result<Answer> {
-        Http::shared()?.send(request, repeat).await
+        match Http::shared()?.send(request, repeat).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.lost(error).await),
+        }
     }
 
     /// Whether the sandbox is there, as far as can be told within a few seconds.
     pub(crate) async fn health(&self) -> Health {
         let asking = async {
-            let answer = self.send(self.request(Method::GET, "health", &[])?, Repeat::Idempotent).await?;
+            let request = self.request(Method::GET, "health", &[])?;
+            let answer = Http::shared()?.send(request, Repeat::Idempotent).await?;
             if answer.status().is_success() {
                 return Ok(Health::Alive);
             }

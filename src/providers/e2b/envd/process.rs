@@ -151,7 +151,12 @@ impl E2bControl {
             _ => ProcessInput { stdin: bytes, pty: None },
         };
         let request = SendInputRequest { process: self.selector(), input: Some(input) };
-        self.envd.call::<_, Empty>("process.Process/SendInput", &request, Repeat::Unsent).await.map(drop)
+        let (method, headers) = ("process.Process/SendInput", HeaderMap::new());
+        // It is answered once the process has made room for it, however long that takes.
+        match self.envd.service().call::<_, Empty>(method, &request, &headers, Repeat::Unsent).await {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(self.envd.error(fault).await),
+        }
     }
 
     /// What was done to a process that has gone meanwhile, with its sandbox or without, has come true.

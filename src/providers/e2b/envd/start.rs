@@ -30,8 +30,8 @@ const ATTACH: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_millis(200);
 /// How often a start that surely has not arrived is repeated.
 const STARTS: u32 = 2;
-/// Pieces of output that are taken before somebody asks for them: a MiB.
-const ROOM: usize = 32;
+/// Pieces of output that are taken before somebody asks for them: half a MiB.
+const ROOM: usize = 16;
 /// An argument may have this many bytes, with its end: a longer line goes by way of a file.
 const LONGEST_LINE: usize = (128 << 10) - 1;
 
@@ -151,12 +151,7 @@ impl Envd {
                 },
                 Err(fault @ Fault::Foreign(_)) => return Err(self.error(fault).await),
                 // The first failure tells more.
-                Err(fault) => {
-                    return Err(match cut {
-                        Some(error) => error,
-                        None => self.error(fault).await,
-                    });
-                }
+                Err(fault) => return Err(self.error(cut.map_or(fault, Fault::Lost)).await),
             }
         }
     }
