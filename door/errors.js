@@ -25,6 +25,8 @@ class ComputeError extends Error {
     this.operation = details.operation ?? undefined
     this.retryable = details.retryable ?? false
     this.hint = details.hint ?? undefined
+    // What a command had written when it failed.
+    if (details.result) this.result = details.result
   }
 
   // Two copies of this file in one process, as bundlers make them, have two classes of each name.
@@ -41,10 +43,6 @@ function hidden(object, key, value) {
 class AbortError extends ComputeError {
   static brand = 'AbortError'
   static code = 'ABORTED'
-  constructor(message, details = {}) {
-    super(message, details)
-    if (details.result) this.result = details.result
-  }
 }
 
 class AlreadyExistsError extends ComputeError {
@@ -62,7 +60,6 @@ class CodeSyntaxError extends ComputeError {
   static code = 'CODE_SYNTAX'
   constructor(message, details = {}) {
     super(message, details)
-    this.result = details.result
     this.stdout = details.result?.stdout ?? ''
     this.stderr = details.result?.stderr ?? ''
     this.exitCode = details.result?.exitCode ?? 1

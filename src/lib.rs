@@ -7,12 +7,14 @@
 //!   and do.
 //! * [`provider`] – the contract with the places that make sandboxes.
 //! * [`providers`] – those places, side by side.
+//! * `cell` – code that shares an interpreter, followed as a command is.
 //! * `transport` – HTTP, for the providers that are servers.
 //! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log.
 //! * `node` – all that knows JavaScript; compiled with the feature `napi`.
 //!
 //! Without `napi` this is a plain Rust library: `cargo test --no-default-features`.
 
+mod cell;
 pub mod code;
 pub mod command;
 pub mod compute;

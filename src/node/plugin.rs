@@ -23,8 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
     Attached, Capabilities, Chunk, Command, Content, Control, CreateRequest, Entry, Exit, Files, Filter,
-    Info, Instance, Metrics, Output, Process, Program, Provider, Running, Size, Status as Life, Wanted,
-    not_yet,
+    Info, Instance, Metrics, Output, Process, Program, Provider, Running as Found, Size, Status as Life,
+    Wanted, not_yet,
 };
 
 type Call<T> = ThreadsafeFunction<(String, Value), Promise<T>, FnArgs<(String, Value)>, Status, false, true>;
@@ -296,7 +296,7 @@ impl Instance for PluginInstance {
         Err(Error::unsupported("a plug-in provider has no `getProcess`"))
     }
 
-    async fn processes(&self) -> Result<Vec<Running>> {
+    async fn processes(&self) -> Result<Vec<Found>> {
         Err(Error::unsupported("a plug-in provider has neither `processes` nor terminals"))
     }
 

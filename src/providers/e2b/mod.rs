@@ -1,6 +1,7 @@
 //! Sandboxes of E2B's cloud: named and typed, not built in this version.
 
 pub(crate) mod envd;
+pub(crate) mod kernel;
 
 /// Sandboxes of E2B's cloud. Every call is refused, by name.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ const LONGEST: usize = 500;
 
 impl Envd {
     /// The error of a call, whatever it was for.
-    pub(super) async fn error(&self, fault: Fault) -> Error {
+    pub(crate) async fn error(&self, fault: Fault) -> Error {
         match fault {
             Fault::Refused(refusal) => of_refusal(&refusal),
             Fault::Foreign(foreign) => self.of_foreign(&foreign).await,
@@ -113,7 +113,7 @@ impl Envd {
     }
 
     /// The error of a sandbox that nobody finds.
-    pub(super) async fn gone(&self) -> Error {
+    pub(crate) async fn gone(&self) -> Error {
         match self.fate() {
             Some(fate) => fate.told().await,
             None => Error::new(
