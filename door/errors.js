@@ -29,6 +29,8 @@ class ComputeError extends Error {
     for (const key of ['status', 'requestId']) {
       if (details[key] !== undefined && details[key] !== null) this[key] = details[key]
     }
+    // What a command had written when it failed.
+    if (details.result) this.result = details.result
   }
 
   // Two copies of this file in one process, as bundlers make them, have two classes of each name.
@@ -45,10 +47,6 @@ function hidden(object, key, value) {
 class AbortError extends ComputeError {
   static brand = 'AbortError'
   static code = 'ABORTED'
-  constructor(message, details = {}) {
-    super(message, details)
-    if (details.result) this.result = details.result
-  }
 }
 
 class AlreadyExistsError extends ComputeError {
@@ -66,7 +64,6 @@ class CodeSyntaxError extends ComputeError {
   static code = 'CODE_SYNTAX'
   constructor(message, details = {}) {
     super(message, details)
-    this.result = details.result
     this.stdout = details.result?.stdout ?? ''
     this.stderr = details.result?.stderr ?? ''
     this.exitCode = details.result?.exitCode ?? 1

@@ -82,11 +82,19 @@ pub struct Output {
 /// The run is over when the command itself has ended: what others hold of its pipes is not waited for.
 /// Aborted, the error carries the output so far. Dropped, the command is killed.
 pub async fn run(instance: &dyn Instance, command: &Command, options: RunOptions) -> Result<Output> {
+    follow(instance.spawn(command), options).await
+}
+
+/// Waits for something that runs to begin and to end. Dropped, it is killed.
+pub(crate) async fn follow(
+    beginning: impl Future<Output = Result<Process>>,
+    options: RunOptions,
+) -> Result<Output> {
     let begun = Clock::now();
     let kept = Kept::Head(Head::new(options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT)));
     let (limits, stdin, listener) = Limits::split(options);
     tokio::select! {
-        process = begin(instance, command, &limits.cancel) => {
+        process = begin(beginning, &limits.cancel) => {
             Following { process: process?, limits, stdin, listener, begun }.finish(kept).await
         }
         () = until(limits.deadline) => {
@@ -111,17 +119,16 @@ impl Limits {
     }
 }
 
-/// Starts a command, unless it is cancelled before that.
+/// Waits for something to begin, unless it is cancelled before that.
 pub(crate) async fn begin(
-    instance: &dyn Instance,
-    command: &Command,
+    beginning: impl Future<Output = Result<Process>>,
     cancel: &CancellationToken,
 ) -> Result<Process> {
     if cancel.is_cancelled() {
         return Err(aborted(None));
     }
     tokio::select! {
-        process = instance.spawn(command) => process,
+        process = beginning => process,
         () = cancel.cancelled() => Err(aborted(None)),
     }
 }

@@ -8,12 +8,14 @@
 //! * [`request`] – what strangers ask for over HTTP, and what of it is done.
 //! * [`provider`] – the contract with the places that make sandboxes.
 //! * [`providers`] – those places, side by side.
+//! * `cell` – code that shares an interpreter, followed as a command is.
 //! * `transport` – HTTP, for the providers that are servers.
 //! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log.
 //! * `node` – all that knows JavaScript; compiled with the feature `napi`.
 //!
 //! Without `napi` this is a plain Rust library: `cargo test --no-default-features`.
 
+mod cell;
 pub mod code;
 pub mod command;
 pub mod compute;

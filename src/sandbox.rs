@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant as Clock};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::cell::{self, Results};
 use crate::code::{self, Language};
 use crate::command::{self, Output, RunOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filesystem::Filesystem;
 use crate::process::Process;
-use crate::provider::{Command, Info, Instance, Metrics, Program, Provider, Running, Snapshot};
+use crate::provider::{Cell, Command, Info, Instance, Metrics, Program, Provider, Running, Snapshot};
 use crate::terminal::{self, Terminal, TerminalOptions, is_terminal};
 
 /// One argument of a program, with its end, may have this many bytes on Linux (`execve(2)`).
@@ -54,6 +55,8 @@ pub struct CodeOutput {
     pub output: Output,
     /// The language that it was run as.
     pub language: Language,
+    /// What it gave, by its kinds, in the interpreter's own words: of code in a context.
+    pub results: Option<Vec<serde_json::Map<String, serde_json::Value>>>,
 }
 
 impl Sandbox {
@@ -199,6 +202,51 @@ impl Sandbox {
         .await
     }
 
+    /// Runs source code after all that ran in the same context before, and with its variables. An exception that
+    /// nothing catches is a result.
+    pub async fn run_code_in(
+        &self,
+        context: &str,
+        source: &str,
+        language: Option<Language>,
+        command: Command,
+        options: RunOptions,
+    ) -> Result<CodeOutput> {
+        self.operation("runCode", async {
+            let Some(kernels) = self.instance.kernels() else {
+                let name = self.provider.name();
+                return Err(Error::unsupported(format!(
+                    "`context`: `{name}` keeps no state between two pieces of code"
+                ))
+                .with_hint("leave it out, or keep what is needed in a file"));
+            };
+            check_context(context, &command, &options)?;
+            if source.len() > MAX_SCRIPT {
+                return Err(too_long("code", source.len(), MAX_SCRIPT));
+            }
+            let language = self.language_of(source, language);
+            let cell = Cell {
+                source: source.to_owned(),
+                language: language.to_string(),
+                context: context.to_owned(),
+                cwd: command.cwd,
+                env: command.env,
+            };
+            let results = Results::default();
+            let output = command::follow(cell::execute(kernels, &cell, &results), options).await?;
+            let results = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner));
+            Ok(CodeOutput { output, language, results: Some(results) })
+        })
+        .await
+    }
+
+    /// What source code is run as: `language` if given, else the sandbox's runtime, else what it looks like.
+    fn language_of(&self, source: &str, language: Option<Language>) -> Language {
+        language
+            .or_else(|| self.instance.runtime().and_then(Language::from_runtime))
+            .unwrap_or_else(|| code::detect(source))
+    }
+
     /// Starts source code and lets it go on.
     pub async fn spawn_code(
         &self,
@@ -225,9 +273,7 @@ impl Sandbox {
         if source.len() > MAX_SCRIPT {
             return Err(too_long("code", source.len(), MAX_SCRIPT));
         }
-        let language = language
-            .or_else(|| self.instance.runtime().and_then(Language::from_runtime))
-            .unwrap_or_else(|| code::detect(source));
+        let language = self.language_of(source, language);
         let (command, options) = interpreter(source, language, command, options)?;
         check(&command)?;
         Ok((language, command, options))
@@ -408,7 +454,20 @@ fn refuse_broken_source(language: Language, output: Output) -> Result<CodeOutput
         return Err(Error::new(ErrorKind::CodeSyntax, format!("Syntax error in {language} code: {reason}"))
             .with_output(output));
     }
-    Ok(CodeOutput { output, language })
+    Ok(CodeOutput { output, language, results: None })
+}
+
+/// Refuses what an interpreter that keeps its state cannot do for one piece of code.
+fn check_context(context: &str, command: &Command, options: &RunOptions) -> Result<()> {
+    if context.is_empty() || context.contains('\0') {
+        return Err(Error::invalid("`context` must be a name"));
+    }
+    let refused = [("stdin", command.stdin || options.stdin.is_some()), ("user", command.user.is_some())];
+    if let Some((name, _)) = refused.into_iter().find(|(_, given)| *given) {
+        return Err(Error::unsupported(format!("`{name}` cannot be combined with `context`")));
+    }
+    check_cwd(command)?;
+    check_env(&command.env)
 }
 
 /// Refuses what no provider can run.
@@ -455,13 +514,16 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         ))
         .with_hint("write them to a file, or give them as `stdin`"));
     }
-    if let Some(cwd) = &command.cwd {
-        if !cwd.starts_with('/') {
-            return Err(Error::invalid(format!("`cwd` must be absolute, got `{cwd}`")));
-        }
-        if cwd.contains('\0') {
-            return Err(nul("`cwd`".to_owned()));
-        }
+    check_cwd(command)
+}
+
+fn check_cwd(command: &Command) -> Result<()> {
+    let Some(cwd) = &command.cwd else { return Ok(()) };
+    if !cwd.starts_with('/') {
+        return Err(Error::invalid(format!("`cwd` must be absolute, got `{cwd}`")));
+    }
+    if cwd.contains('\0') {
+        return Err(Error::invalid("`cwd` contains a NUL character"));
     }
     Ok(())
 }

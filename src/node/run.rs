@@ -45,6 +45,7 @@ pub(super) struct Run {
     pub(super) throw_on_error: Option<bool>,
     pub(super) background: bool,
     pub(super) runtime: Option<String>,
+    pub(super) context: Option<String>,
 }
 
 impl Run {
@@ -53,12 +54,12 @@ impl Run {
         Self::read(&Fields::of("options", value, &OPTIONS)?)
     }
 
-    /// Options of code: those of a command, and `runtime`.
+    /// Options of code: those of a command, `runtime` and `context`.
     pub(super) fn of_code(value: &Unknown<'_>) -> Result<Self> {
-        let known: Vec<&str> = OPTIONS.into_iter().chain(["runtime"]).collect();
+        let known: Vec<&str> = OPTIONS.into_iter().chain(["runtime", "context"]).collect();
         let fields = Fields::of("options", value, &known)?;
-        let runtime = fields.string("runtime")?;
-        Ok(Self { runtime, ..Self::read(&fields)? })
+        let (runtime, context) = (fields.string("runtime")?, fields.string("context")?);
+        Ok(Self { runtime, context, ..Self::read(&fields)? })
     }
 
     fn read(fields: &Fields<'_>) -> Result<Self> {
@@ -86,6 +87,7 @@ impl Run {
             throw_on_error: fields.boolean("throwOnError")?,
             background: fields.boolean("background")? == Some(true),
             runtime: None,
+            context: None,
         })
     }
 }
@@ -167,6 +169,9 @@ pub struct CommandResult {
     #[napi(skip_typescript)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+    #[napi(skip_typescript)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub results: Option<Vec<serde_json::Value>>,
 }
 
 impl CommandResult {
@@ -185,6 +190,7 @@ impl CommandResult {
             is_background: None,
             output: None,
             language: None,
+            results: None,
             stdout: output.stdout,
             stderr: output.stderr,
         }

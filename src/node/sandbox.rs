@@ -92,6 +92,11 @@ impl Sandbox {
         let (language, run) = code_options(&runtime, &options)?;
         let sandbox = self.core.clone();
         env.spawn_future(async move {
+            if run.background && run.context.is_some() {
+                return Err(Error::unsupported("`background` cannot be combined with `context`")
+                    .within("runCode", Some(sandbox.provider().name()), Some(sandbox.id()))
+                    .into());
+            }
             if run.background {
                 let begun = Instant::now();
                 let (language, process) =
@@ -102,11 +107,17 @@ impl Sandbox {
                 result.language = Some(language.to_string());
                 return Ok(result);
             }
-            let code = sandbox.run_code(&source, language, run.command, run.options).await?;
+            let code = match &run.context {
+                Some(context) => {
+                    sandbox.run_code_in(context, &source, language, run.command, run.options).await?
+                }
+                None => sandbox.run_code(&source, language, run.command, run.options).await?,
+            };
             raise(&sandbox, "runCode", &code.output, run.throw_on_error == Some(true))?;
             let mut result = CommandResult::new(code.output, sandbox.id(), sandbox.provider().name());
             result.output = Some(format!("{}{}", result.stdout, result.stderr));
             result.language = Some(code.language.to_string());
+            result.results = code.results.map(|results| results.into_iter().map(code_output).collect());
             Ok(result)
         })
     }
@@ -333,6 +344,20 @@ fn code_options(runtime: &Unknown<'_>, options: &Unknown<'_>) -> CoreResult<(Opt
         .transpose()?;
     Ok((language, run))
 }
+
+/// What a piece of code has given, in JavaScript's terms.
+fn code_output(mut given: serde_json::Map<String, serde_json::Value>) -> serde_json::Value {
+    let is_main = given.remove("is_main_result").unwrap_or(false.into());
+    let kinds =
+        given.into_iter().filter(|(kind, value)| !value.is_null() && OUTPUT_KINDS.contains(&kind.as_str()));
+    let mut output: serde_json::Map<_, _> = kinds.collect();
+    output.insert("isMain".to_owned(), is_main);
+    output.into()
+}
+
+/// The kinds in which code can give something.
+const OUTPUT_KINDS: [&str; 12] =
+    ["text", "html", "markdown", "svg", "png", "jpeg", "pdf", "latex", "json", "javascript", "data", "chart"];
 
 /// The facts about a sandbox.
 #[napi(object, object_from_js = false)]

@@ -58,7 +58,7 @@ impl Process {
         let log = Log::new(options.max_output.unwrap_or(KEPT));
         let hold = log.reader(Wanted::BOTH, true);
         let (limits, stdin, listener) = Limits::split(options);
-        let process = command::begin(instance, command, &limits.cancel).await?;
+        let process = command::begin(instance.spawn(command), &limits.cancel).await?;
         let following = Following { process, limits, stdin, listener, begun };
         Ok(Arc::new(Self::watch(following, log, Some(hold))))
     }

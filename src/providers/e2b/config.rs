@@ -151,6 +151,17 @@ impl Place {
         format!("{scheme}://{}", self.host(Some(domain), id, port))
     }
 
+    /// Where another server in a sandbox is reached.
+    pub(super) fn direct(&self, domain: Option<&str>, id: &str, port: u16) -> String {
+        match &self.sandboxes {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => {
+                let scheme = if self.debug { "http" } else { "https" };
+                format!("{scheme}://{}", self.host(domain, id, port))
+            }
+        }
+    }
+
     /// The host, and port where there is one, at which a port of a sandbox is reached from outside.
     fn host(&self, domain: Option<&str>, id: &str, port: u16) -> String {
         if self.debug {

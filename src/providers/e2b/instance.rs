@@ -8,14 +8,15 @@ use async_trait::async_trait;
 
 use super::api::Api;
 use super::envd::{self, Endpoint, Envd, Fate, Version};
+use super::kernel::{self, Kernel};
 use super::life::Life;
 use super::registry::{self, Key};
 use super::wire::{Sandbox, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
-    Attached, Command, Content, Entry, Files, Info, Instance, Metrics, Pausing, Process, Running, Snapshot,
-    Snapshotting,
+    Attached, Cell, CellStream, Command, Content, Entry, Files, Info, Instance, Kernels, Metrics, Pausing,
+    Process, Running, Snapshot, Snapshotting,
 };
 use crate::transport::Secret;
 
@@ -40,6 +41,7 @@ pub(super) struct E2bInstance {
 #[derive(Clone, Debug)]
 struct Way {
     envd: Envd,
+    kernel: Arc<Kernel>,
     token: Option<Secret>,
     /// Where its ports are, if not where all are.
     domain: Option<String>,
@@ -95,7 +97,9 @@ impl E2bInstance {
         })?;
         let fate: Arc<dyn Fate> = Arc::<Life>::clone(&self.life);
         envd.ask_about_its_end(Arc::downgrade(&fate));
-        *way = Some(Way { envd, token, domain });
+        let base = self.api.place.direct(domain.as_deref(), &self.remote, kernel::PORT);
+        let kernel = Arc::new(Kernel::new(&base, envd.headers_for(kernel::PORT)));
+        *way = Some(Way { envd, kernel, token, domain });
         Ok(())
     }
 
@@ -243,6 +247,18 @@ impl Instance for E2bInstance {
 
     fn snapshotting(&self) -> Option<&dyn Snapshotting> {
         Some(self)
+    }
+
+    fn kernels(&self) -> Option<&dyn Kernels> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Kernels for E2bInstance {
+    async fn execute(&self, code: &Cell) -> Result<CellStream> {
+        let way = self.known_way().await?;
+        way.kernel.execute(&way.envd, code).await
     }
 }
 

@@ -12,6 +12,7 @@ mod api;
 mod envd;
 mod error;
 mod instance;
+mod kernel;
 mod life;
 mod metadata;
 mod registry;

@@ -42,7 +42,9 @@ impl Envd {
         let owner = self.owner().await?;
         let args = [way.word(), trimmed(from).0, trimmed(to).0, &random()?, &owner];
         let ran = self.run(As::Root, PUT, &args).await?;
-        let complaint = ran.stderr.trim();
+        // The first that went wrong, in the words of the system, which come last.
+        let complaint = ran.stderr.lines().next().unwrap_or_default();
+        let complaint = complaint.rsplit(": ").next().unwrap_or_default();
         let about = |path: &str| Err(of_file(About::File, path, Code::Unknown, complaint));
         match ran.exit {
             Exit::Code(0) => Ok(()),
@@ -55,10 +57,10 @@ impl Envd {
             Exit::Code(INTO_ITSELF) => {
                 Err(Error::invalid(format!("a directory cannot be put into itself: {from} into {to}")))
             }
-            Exit::Code(SPECIAL) => Err(not_regular(complaint)),
+            Exit::Code(SPECIAL) => Err(not_regular(ran.stderr.trim_end_matches('\n'))),
             Exit::Code(NOT_THERE) => about(to),
-            Exit::Code(_) => about(from),
-            Exit::Signal(_) => {
+            Exit::Code(_) if !complaint.is_empty() => about(from),
+            Exit::Code(_) | Exit::Signal(_) => {
                 Err(Error::new(ErrorKind::Unavailable, format!("the sandbox stopped working on {from}")))
             }
         }

@@ -19,7 +19,7 @@ const LONGEST: usize = 500;
 
 impl Envd {
     /// The error of a call, whatever it was for.
-    pub(super) async fn error(&self, fault: Fault) -> Error {
+    pub(crate) async fn error(&self, fault: Fault) -> Error {
         match fault {
             Fault::Refused(refusal) => of_refusal(&refusal),
             Fault::Foreign(foreign) => self.of_foreign(&foreign).await,
@@ -38,7 +38,7 @@ impl Envd {
 
     /// The error of a call that was about something at a path.
     pub(super) async fn file_error(&self, about: About, path: &str, fault: Fault) -> Error {
-        match fault {
+        let error = match fault {
             Fault::Refused(refusal) => of_file(about, path, refusal.code, &refusal.message),
             Fault::Foreign(foreign) => match (foreign.status, words(&foreign)) {
                 // Only envd itself tells what is wrong with a path in these ways.
@@ -56,7 +56,9 @@ impl Envd {
                 _ => self.of_foreign(&foreign).await,
             },
             fault => self.error(fault).await,
-        }
+        };
+        // What nobody expects may be the end of the sandbox.
+        if error.kind() == ErrorKind::Internal { self.lost(error).await } else { error }
     }
 
     /// The error of an answer that a proxy gave in envd's place, or envd outside of its services.
@@ -111,7 +113,7 @@ impl Envd {
     }
 
     /// The error of a sandbox that nobody finds.
-    pub(super) async fn gone(&self) -> Error {
+    pub(crate) async fn gone(&self) -> Error {
         match self.fate() {
             Some(fate) => fate.told().await,
             None => Error::new(

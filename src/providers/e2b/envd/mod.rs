@@ -120,6 +120,13 @@ impl Envd {
         })))
     }
 
+    /// The headers of requests to another server beside it.
+    pub(crate) fn headers_for(&self, port: u16) -> HeaderMap {
+        let mut headers = self.0.headers.clone();
+        headers.insert(HeaderName::from_static("e2b-sandbox-port"), HeaderValue::from(port));
+        headers
+    }
+
     /// Says who is to be asked when the sandbox is not found.
     pub(crate) fn ask_about_its_end(&self, fate: Weak<dyn Fate>) {
         *self.0.fate.lock().unwrap_or_else(PoisonError::into_inner) = Some(fate);

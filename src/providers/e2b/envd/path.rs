@@ -2,6 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// The longest name that Linux takes.
+const NAME_MAX: usize = 255;
+
 /// A path without slashes at its end, and whether it had some: then it can only be a directory's.
 pub(super) fn trimmed(path: &str) -> (&str, bool) {
     let trimmed = path.trim_end_matches('/');
@@ -48,8 +51,11 @@ pub(super) fn is_device(path: &str) -> bool {
     names.first() == Some(&"dev") && names.get(1) != Some(&"shm")
 }
 
-/// Refuses to change what belongs to the kernel. envd itself is root, and would do it.
+/// Refuses to change what belongs to the kernel, and what no file can be called. envd itself is root, and would do it.
 pub(super) fn check_changeable(path: &str) -> Result<()> {
+    if path.split('/').any(|name| name.len() > NAME_MAX) {
+        return Err(Error::invalid(format!("name too long: {path}")));
+    }
     if is_made_up(path) || is_device(path) {
         return Err(Error::new(ErrorKind::PermissionDenied, format!("permission denied: {path}")));
     }

@@ -20,6 +20,7 @@ use crate::transport::Repeat;
 
 /// Bytes of input that are sent at once.
 const INPUT: usize = 1 << 20;
+const SIGKILL: i32 = 9;
 /// How often a server is to say something on a stream that is silent otherwise, in seconds.
 const KEEPALIVE: u16 = 5;
 
@@ -86,7 +87,7 @@ pub(super) fn exit_of(end: &EndEvent) -> Exit {
     match by_name.or_else(|| name.strip_prefix("signal ")?.parse().ok()) {
         Some(signal) => Exit::Signal(signal),
         None if end.exit_code >= 0 => Exit::Code(end.exit_code),
-        None => Exit::Signal(9),
+        None => Exit::Signal(SIGKILL),
     }
 }
 
@@ -159,6 +160,12 @@ impl E2bControl {
         }
     }
 
+    /// Kills the process itself, and nothing that came of it.
+    async fn kill_the_first(&self) -> Result<()> {
+        let request = SendSignalRequest { process: self.selector(), signal: Signal::Kill.into() };
+        self.envd.call::<_, Empty>("process.Process/SendSignal", &request, Repeat::Idempotent).await.map(drop)
+    }
+
     /// What was done to a process that has gone meanwhile, with its sandbox or without, has come true.
     fn or_gone(&self, done: Result<()>) -> Result<()> {
         match done {
@@ -219,8 +226,11 @@ impl Control for E2bControl {
         if !(1..=64).contains(&signal) {
             return Err(Error::invalid(format!("there is no signal {signal}")));
         }
-        // envd could send two of them itself, but then forgets what the process writes while it ends.
-        self.or_gone(self.envd.send_signal(signal, self.pid).await)
+        // envd could send SIGTERM itself as well, but then forgets what the process writes while it ends.
+        self.or_gone(match signal {
+            SIGKILL => self.kill_the_first().await,
+            _ => self.envd.send_signal(signal, self.pid).await,
+        })
     }
 
     async fn kill(&self) -> Result<()> {
@@ -232,10 +242,7 @@ impl Control for E2bControl {
             return Err(error);
         }
         // Where nothing more can be started, as where a limit of processes is used up, envd can still do this.
-        let request = SendSignalRequest { process: self.selector(), signal: Signal::Kill.into() };
-        let killed =
-            self.envd.call::<_, Empty>("process.Process/SendSignal", &request, Repeat::Idempotent).await;
-        self.or_gone(killed.map(drop)).map_err(|_| error)
+        self.or_gone(self.kill_the_first().await).map_err(|_| error)
     }
 
     async fn resize(&self, size: Size) -> Result<()> {

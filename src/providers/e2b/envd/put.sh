@@ -4,13 +4,13 @@ export LC_ALL=C
 way=$1 from=$2 to=$3 id=$4 owner=$5
 temporary= back= in_the_way=
 clear() { [ -z "$temporary" ] || { chmod -R u+w "$temporary"; rm -rf "$temporary"; } 2>/dev/null; }
-no() { clear; [ -z "$back" ] || mv -fT -- "$away" "$back"; echo "$2" >&2; exit "$1"; }
+no() { clear; [ -z "$back" ] || mv -fT -- "$away" "$back"; [ -z "$2" ] || echo "$2" >&2; exit "$1"; }
 # A signal ends it at once, and not when its child has ended.
 child=
-trap '[ -z "$child" ] || kill -9 "$child"; wait; no 1 stopped' TERM
+trap '[ -z "$child" ] || kill -9 "$child"; wait; no 1' TERM
 try() { complaint=$("$@" 2>&1 >/dev/null) || return 1; }
-slowly() { "$@" 2>"$errors" & child=$!; wait "$child"; code=$?; child=; return $code; }
-last() { printf %s "${1##*: }"; }
+slowly() { "$@" & child=$!; wait "$child"; code=$?; child=; return $code; }
+mount_of() { stat -c %m -- "$1" 2>/dev/null || stat -c %d -- "$1"; }
 
 if [ "$way" = copy ]; then
   [ -e "$from" ] || no 20 missing
@@ -51,35 +51,34 @@ if [ "$way" = copy ]; then
 fi
 if [ -n "$made" ]; then
   # As the shell has no way to make one and own it at once: the first that is missing, with all below it.
-  try mkdir -p -- "$above" || no 24 "$(last "$complaint")"
+  try mkdir -p -- "$above" || no 24 "$complaint"
   chown -R "$owner" -- "$made" 2>/dev/null
 fi
-errors=$(mktemp 2>/dev/null) || errors=/dev/null
 
 # Another file system's, or a copy: complete first, and in its place then.
 source=$real
 away=$real
 [ -w "$above" ] || no 24 "Permission denied"
-if [ "$way" = copy ] || [ "$(stat -c %d -- "$real")" != "$(stat -c %d -- "$above")" ]; then
+if [ "$way" = rename ] && [ "$directory" ] && [ "$(mount_of "$real")" = "$real" ]; then no 1 "Device or resource busy"; fi
+if [ "$way" = copy ] || [ "$(mount_of "$beside")" != "$(mount_of "$above")" ]; then
   if [ "$way" = rename ]; then
     # What cannot be taken away stays where it is: so it is, first, to where nobody looks.
     away=${beside%/}/.computesdk-$id-away
-    try mv -fT -- "$real" "$away" || no 1 "$(last "$complaint")"
+    try mv -fT -- "$real" "$away" || no 1 "$complaint"
     back=$real real=$away
   fi
   temporary=${above%/}/.computesdk-$id
-  slowly cp -a -- "$real" "$temporary" || { complaint=$(head -n 1 "$errors"); rm -f "$errors"; no 1 "$(last "$complaint")"; }
+  slowly cp -a -- "$real" "$temporary" || no 1
   [ "$way" = rename ] || slowly chown -hR "$owner" -- "$temporary"
   source=$temporary
 fi
-rm -f "$errors"
 # One file by two names becomes one name.
 if [ "$way" = rename ] && [ ! -L "$from" ] && [ ! -L "$to" ] && [ "$from" -ef "$to" ]; then rm -f -- "$away"; exit 0; fi
 if [ -L "$to" ] && [ -d "$to" ]; then
   # Never into what a link in its place leads to.
-  try mv -fT -- "$source" "$to" || { try rm -f -- "$to" && try mv -f -- "$source" "$to"; } || no 1 "$(last "$complaint")"
+  try mv -fT -- "$source" "$to" || { try rm -f -- "$to" && try mv -f -- "$source" "$to"; } || no 1 "$complaint"
 else
-  try mv -f -- "$source" "$to" || no 1 "$(last "$complaint")"
+  try mv -f -- "$source" "$to" || no 1 "$complaint"
 fi
-[ -z "$back" ] || rm -rf -- "$away"
+[ -z "$back" ] || { chmod -R u+w "$away" 2>/dev/null; rm -rf -- "$away"; }
 exit 0

@@ -35,6 +35,7 @@ const ROOM: usize = 16;
 /// An argument may have this many bytes, with its end: a longer line goes by way of a file.
 const LONGEST_LINE: usize = (128 << 10) - 1;
 
+const SIGKILL: i32 = 9;
 const BASH: &str = "/bin/bash";
 
 /// A start, as it will be asked for.
@@ -343,7 +344,11 @@ impl Drop for Unclaimed {
         if let Some(Process { control, .. }) = self.0.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(async move { control.kill().await });
+            runtime.spawn(async move {
+                // It has hardly begun: nothing can have come of it yet that would be lost sight of.
+                let _ = control.signal(SIGKILL).await;
+                control.kill().await
+            });
         }
     }
 }
