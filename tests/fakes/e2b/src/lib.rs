@@ -107,3 +107,34 @@ impl Drop for Fake {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn it_is_used_from_rust() {
+        let fake = Fake::start(Options::default()).await.unwrap();
+        assert!(fake.url().starts_with("http://127.0.0.1:"));
+        let rule = r#"{ "match": { "path": "/health" }, "action": { "answer": { "status": 503 } } }"#;
+        fake.fault(serde_json::from_str(rule).unwrap());
+        assert!(get(fake.address, "/health").await.starts_with("HTTP/1.1 503"));
+        assert!(get(fake.address, "/health").await.starts_with("HTTP/1.1 200"));
+        assert!(get(fake.address, "/sandboxes").await.starts_with("HTTP/1.1 401"));
+        let stats = fake.stats();
+        assert_eq!((stats.connections, stats.requests, stats.by_path["GET /health"]), (3, 3, 2));
+        fake.stop().await;
+    }
+}

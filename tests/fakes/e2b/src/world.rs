@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use computesdk::error::{Error, ErrorKind, Result};
-use computesdk::provider::{CreateRequest, Provider};
+use computesdk::provider::{CreateRequest, Provider, Resources};
 use computesdk::providers::local::{Config, Local};
 use jiff::Timestamp;
 
@@ -19,6 +19,9 @@ use crate::stats::Counters;
 const TEMPLATES: [&str; 2] = ["base", "code-interpreter-v1"];
 /// What the name of a template begins with that has the code interpreter.
 pub const INTERPRETER: &str = "code-interpreter";
+
+/// Processes that a sandbox may have.
+const PROCESSES: u32 = 2048;
 
 /// All that a fake has.
 #[derive(Debug)]
@@ -63,8 +66,9 @@ pub enum Origin {
 impl World {
     /// An empty one.
     pub fn new(options: Options) -> Arc<Self> {
-        // The fake keeps the time itself, and makes few sandboxes at once.
-        let config = Config { timeout: Some(0), ..Config::default() };
+        // The fake keeps the time itself; and a machine of E2B has no such limit of processes.
+        let resources = Resources { processes: Some(PROCESSES), ..Resources::default() };
+        let config = Config { timeout: Some(0), resources, ..Config::default() };
         Arc::new(Self {
             options,
             faults: Faults::default(),
