@@ -42,7 +42,8 @@ pub async fn serve(world: Arc<World>, listener: TcpListener, tls: Option<TlsAcce
         // A connection that is gone before it was taken is none.
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _ = stream.set_nodelay(true);
-        tokio::spawn(accepted(Arc::clone(&world), stream, tls.clone()));
+        let closed = world.closed.clone();
+        tokio::spawn(closed.run_until_cancelled_owned(accepted(Arc::clone(&world), stream, tls.clone())));
     }
 }
 

@@ -9,6 +9,7 @@ use computesdk::error::{Error, ErrorKind, Result};
 use computesdk::provider::{CreateRequest, Provider, Resources};
 use computesdk::providers::local::{Config, Local};
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::faults::Faults;
 use crate::options::{Options, Version};
@@ -32,6 +33,8 @@ pub struct World {
     pub faults: Faults,
     /// What was counted.
     pub counters: Counters,
+    /// Cancelled at the end, when all connections are closed.
+    pub closed: CancellationToken,
     provider: Local,
     sandboxes: Mutex<HashMap<String, Arc<Sandbox>>>,
     snapshots: Mutex<Vec<Arc<Kept>>>,
@@ -73,6 +76,7 @@ impl World {
             options,
             faults: Faults::default(),
             counters: Counters::default(),
+            closed: CancellationToken::new(),
             provider: Local::new(config),
             sandboxes: Mutex::default(),
             snapshots: Mutex::default(),
@@ -124,8 +128,7 @@ impl World {
         let id = format!("i{}", random::<20>(b"abcdefghijklmnopqrstuvwxyz0123456789")?);
         let mut envs = wishes.envs.clone();
         envs.extend(own_variables(&id, &wishes.template));
-        let request =
-            CreateRequest { sandbox_id: Some(id.clone()), envs, ports: vec![], ..CreateRequest::default() };
+        let request = CreateRequest { sandbox_id: Some(id.clone()), envs, ..CreateRequest::default() };
         let instance = self.provider.create(&request).await?;
         let secure = wishes.secure && self.options.envd_version >= Version::ACCESS_TOKEN;
         let token = secure.then(|| random::<40>(b"0123456789abcdef")).transpose()?;
