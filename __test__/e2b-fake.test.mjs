@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import http from 'node:http'
+import https from 'node:https'
 import { test as nodeTest } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -149,6 +151,7 @@ test('a command in the background is found, read, written to and killed', async 
   const running = (await shared.commands.list()).find(({ pid }) => pid === command.pid)
   assert.deepEqual(running.args, ['-l', '-c', 'while read line; do echo got $line; done; echo end'])
   await shared.commands.sendStdin(command.pid, 'one\n')
+  while (chunks.length === 0) await sleep(10)
   const other = await shared.commands.connect(command.pid, {
     onStdout: (text) => chunks.push(`other: ${text}`),
   })
@@ -500,6 +503,35 @@ test('other ports of a sandbox are reached, if something listens', async (t) => 
     await sleep(50)
   }
   assert.equal(await (await envd(sandbox, '/index.html', { port: 8000 })).text(), 'hello from inside')
+})
+
+test('a port is found by its name, and what comes over it need not be HTTP', async (t) => {
+  const sandbox = await own(t)
+  const server = `require('node:http').createServer((_, answer) => answer.end('plain')).on('upgrade', (_, socket) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: echo\\r\\nConnection: Upgrade\\r\\n\\r\\n')
+    socket.pipe(socket)
+  }).listen(9000)`
+  await sandbox.files.write('/tmp/server.js', server)
+  await sandbox.commands.run('node /tmp/server.js', { background: true })
+  const { protocol, hostname, port } = new URL(fake.url)
+  const { request } = protocol === 'https:' ? https : http
+  const ask = (headers) =>
+    new Promise((resolve, reject) => {
+      const host = `9000-${sandbox.sandboxId}.e2b.app`
+      const asked = request({ hostname, port, servername: 'localhost', headers: { host, ...headers } })
+      asked.on('response', (answer) => resolve({ status: answer.resume().statusCode }))
+      asked.on('upgrade', (_, socket) => resolve({ socket }))
+      asked.on('error', reject)
+      asked.end()
+    })
+  for (let tries = 0; (await ask({})).status !== 200; tries++) {
+    assert.ok(tries < 200)
+    await sleep(50)
+  }
+  const { socket } = await ask({ connection: 'Upgrade', upgrade: 'echo' })
+  socket.write('there and back')
+  assert.equal(String((await once(socket, 'data'))[0]), 'there and back')
+  socket.destroy()
 })
 
 if (given === undefined) {

@@ -33,6 +33,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 pub use options::Options;
@@ -74,9 +75,11 @@ impl Fake {
         format!("http://{}", self.backdoor)
     }
 
-    /// Lets something go wrong.
-    pub fn fault(&self, rule: faults::Rule) {
-        self.world.faults.add(rule);
+    /// Lets something go wrong: a rule as [`faults`] has it, such as
+    /// `json!({ "match": { "path": "/health" }, "action": { "close": {} } })`.
+    pub fn fault(&self, rule: serde_json::Value) -> serde_json::Result<()> {
+        self.world.faults.add(serde_json::from_value(rule)?);
+        Ok(())
     }
 
     /// Lets nothing more go wrong.
@@ -99,11 +102,51 @@ impl Fake {
         for serving in &self.serving {
             serving.abort();
         }
+        self.world.closed.cancel();
     }
 }
 
 impl Drop for Fake {
     fn drop(&mut self) {
         self.close();
+        let world = Arc::clone(&self.world);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { world.end().await });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn it_is_used_from_rust() {
+        let fake = Fake::start(Options::default()).await.unwrap();
+        assert!(fake.url().starts_with("http://127.0.0.1:"));
+        fake.fault(json!({ "match": { "path": "/health" }, "action": { "answer": { "status": 503 } } }))
+            .unwrap();
+        assert!(fake.fault(json!({ "action": { "explode": {} } })).is_err());
+        assert!(get(fake.address, "/health").await.starts_with("HTTP/1.1 503"));
+        assert!(get(fake.address, "/health").await.starts_with("HTTP/1.1 200"));
+        assert!(get(fake.address, "/sandboxes").await.starts_with("HTTP/1.1 401"));
+        let stats = fake.stats();
+        assert_eq!((stats.connections, stats.requests, stats.by_path["GET /health"]), (3, 3, 2));
+        let mut idle = TcpStream::connect(fake.address).await.unwrap();
+        fake.stop().await;
+        assert_eq!(idle.read(&mut [0; 1]).await.unwrap_or(0), 0);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use computesdk::error::Result;
-use computesdk::provider::{Command, Exit, Instance, Program, Wanted};
+use computesdk::provider::{Chunk, Command, Exit, Instance, Program, Wanted};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -241,7 +241,7 @@ impl Sandbox {
         let command = Command { program: Program::Args(argv), stdin: input.is_some(), ..Command::default() };
         let process = self.instance.spawn(&command).await?;
         let mut output = process.output;
-        let mut printed = Printed::default();
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let writing = async {
             if let Some(input) = input {
                 // What does not read to the end says why in its exit code.
@@ -252,14 +252,14 @@ impl Sandbox {
         let reading = async {
             while let Some(chunk) = output.next(Wanted::BOTH).await {
                 match chunk {
-                    computesdk::provider::Chunk::Stdout(bytes) => printed.stdout.extend_from_slice(&bytes),
-                    computesdk::provider::Chunk::Stderr(bytes) => printed.stderr.extend_from_slice(&bytes),
+                    Chunk::Stdout(bytes) => stdout.extend_from_slice(&bytes),
+                    Chunk::Stderr(bytes) => stderr.extend_from_slice(&bytes),
                 }
             }
         };
         tokio::join!(writing, reading);
-        printed.success = process.control.wait().await? == Exit::Code(0);
-        Ok(printed)
+        let exit = process.control.wait().await?;
+        Ok(Printed { stdout, stderr, exit })
     }
 
     /// The variables that it was created with, and those that every sandbox has.
@@ -285,14 +285,14 @@ pub fn own_variables(id: &str, template: &str) -> BTreeMap<String, String> {
 }
 
 /// What a program printed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Printed {
     /// Standard output.
     pub stdout: Vec<u8>,
     /// Standard error.
     pub stderr: Vec<u8>,
-    /// Whether it exited with 0.
-    pub success: bool,
+    /// How it ended.
+    pub exit: Exit,
 }
 
 /// A request that is under way; counted until it is dropped.

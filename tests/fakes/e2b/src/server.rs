@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -31,13 +31,19 @@ const LONGEST: usize = 8 << 20;
 /// Bytes that a client may send of one stream before they are taken: the proxy's own limit.
 const WINDOW: u32 = 1 << 20;
 
+/// How long nothing may come over HTTP/2 before the client is asked whether it is there, and how long it may take to
+/// answer: as the proxy has it.
+const QUIET: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Takes connections for ever.
 pub async fn serve(world: Arc<World>, listener: TcpListener, tls: Option<TlsAcceptor>) {
     loop {
         // A connection that is gone before it was taken is none.
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _ = stream.set_nodelay(true);
-        tokio::spawn(accepted(Arc::clone(&world), stream, tls.clone()));
+        let closed = world.closed.clone();
+        tokio::spawn(closed.run_until_cancelled_owned(accepted(Arc::clone(&world), stream, tls.clone())));
     }
 }
 
@@ -76,6 +82,9 @@ where
             http2::Builder::new(TokioExecutor::new())
                 .max_concurrent_streams(streams)
                 .initial_stream_window_size(WINDOW)
+                .timer(TokioTimer::new())
+                .keep_alive_interval(QUIET)
+                .keep_alive_timeout(PATIENCE)
                 .serve_connection(io, service)
         );
         tokio::select! {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use computesdk::error::{Error, ErrorKind, Result};
-use computesdk::provider::{CreateRequest, Provider};
+use computesdk::provider::{CreateRequest, Provider, Resources};
 use computesdk::providers::local::{Config, Local};
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::faults::Faults;
 use crate::options::{Options, Version};
@@ -20,6 +21,9 @@ const TEMPLATES: [&str; 2] = ["base", "code-interpreter-v1"];
 /// What the name of a template begins with that has the code interpreter.
 pub const INTERPRETER: &str = "code-interpreter";
 
+/// Processes that a sandbox may have.
+const PROCESSES: u32 = 2048;
+
 /// All that a fake has.
 #[derive(Debug)]
 pub struct World {
@@ -29,6 +33,8 @@ pub struct World {
     pub faults: Faults,
     /// What was counted.
     pub counters: Counters,
+    /// Cancelled at the end, when all connections are closed.
+    pub closed: CancellationToken,
     provider: Local,
     sandboxes: Mutex<HashMap<String, Arc<Sandbox>>>,
     snapshots: Mutex<Vec<Arc<Kept>>>,
@@ -63,12 +69,15 @@ pub enum Origin {
 impl World {
     /// An empty one.
     pub fn new(options: Options) -> Arc<Self> {
-        // The fake keeps the time itself, and makes few sandboxes at once.
-        let config = Config { timeout: Some(0), python: options.python.clone(), ..Config::default() };
+        // The fake keeps the time itself; and a machine of E2B has no such limit of processes.
+        let resources = Resources { processes: Some(PROCESSES), ..Resources::default() };
+        let config =
+            Config { timeout: Some(0), resources, python: options.python.clone(), ..Config::default() };
         Arc::new(Self {
             options,
             faults: Faults::default(),
             counters: Counters::default(),
+            closed: CancellationToken::new(),
             provider: Local::new(config),
             sandboxes: Mutex::default(),
             snapshots: Mutex::default(),
@@ -120,8 +129,7 @@ impl World {
         let id = format!("i{}", random::<20>(b"abcdefghijklmnopqrstuvwxyz0123456789")?);
         let mut envs = wishes.envs.clone();
         envs.extend(own_variables(&id, &wishes.template));
-        let request =
-            CreateRequest { sandbox_id: Some(id.clone()), envs, ports: vec![], ..CreateRequest::default() };
+        let request = CreateRequest { sandbox_id: Some(id.clone()), envs, ..CreateRequest::default() };
         let instance = self.provider.create(&request).await?;
         let secure = wishes.secure && self.options.envd_version >= Version::ACCESS_TOKEN;
         let token = secure.then(|| random::<40>(b"0123456789abcdef")).transpose()?;

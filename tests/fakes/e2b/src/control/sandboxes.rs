@@ -199,7 +199,9 @@ struct Timeout {
 pub(super) fn set_timeout(world: &World, id: &str, asked: &Asked) -> Outcome {
     check_id(id)?;
     let Timeout { timeout } = parsed(&asked.body)?;
-    let timeout = Duration::from_secs(u64::try_from(timeout).unwrap_or(0));
+    // More than a sandbox may live is what it may live, and less than nothing is nothing.
+    let timeout =
+        Duration::from_secs(u64::try_from(timeout).unwrap_or(0).min(world.options.max_hours * 3600));
     running(world, id)?.live_for(timeout, true);
     done()
 }

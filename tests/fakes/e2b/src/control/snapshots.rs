@@ -1,12 +1,15 @@
 //! Snapshots: the files of a sandbox, for others to start from.
 //!
 //! A real snapshot has the memory too, so that processes go on in every sandbox that is made from it. Here
-//! there are only files: what was made or changed since the sandbox began, in all its directories.
+//! there are only files: what was made or changed since the sandbox began, in all its directories. What was removed
+//! of the template's is there again.
 
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use computesdk::error::{Error, ErrorKind, Result};
+use computesdk::provider::Exit;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -23,9 +26,10 @@ use crate::world::{Kept, World, random};
 const TEAM: &str = "fake-team";
 
 /// Packs what is not the template's. Below the first directories everything is the sandbox' own; of the
-/// second, which are the template's, what was changed since the first process began.
+/// second, which are the template's, what was changed since the sandbox began, which is the argument.
 const PACK: &str = r#"
 cd /
+since=$1
 own=
 for path in /* /.[!.]*; do
     case $path in
@@ -35,27 +39,29 @@ for path in /* /.[!.]*; do
 done
 {
     find $own -xdev -print0
-    find etc opt usr/local -xdev ! -type d -newer /proc/1 -print0 2>/dev/null
-} | tar --null --no-recursion --files-from=- --create --file=-
+    find etc opt usr/local -xdev -newerct "@$since" -print0
+} | tar --null --no-recursion --ignore-failed-read --files-from=- --create --file=-
 "#;
 
 /// Packs the files of a sandbox.
 async fn pack(sandbox: &Sandbox) -> Result<Bytes> {
-    let printed = sandbox.output(&["/bin/sh", "-c", PACK]).await?;
-    if !printed.success {
-        return Err(failed("packed", &printed.stderr));
+    let began = sandbox.instance.info().await?.created_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let printed = sandbox.output(&["/bin/sh", "-c", PACK, "sh", &began.as_secs().to_string()]).await?;
+    match printed.exit {
+        // With 1, a file changed while it was read.
+        Exit::Code(0 | 1) => Ok(printed.stdout.into()),
+        _ => Err(failed("packed", &printed.stderr)),
     }
-    Ok(printed.stdout.into())
 }
 
 /// Unpacks what was packed.
 pub async fn unpack(sandbox: &Sandbox, files: &[u8]) -> Result<()> {
     let argv = ["tar", "--extract", "--file=-", "--directory=/", "--preserve-permissions", "--overwrite-dir"];
     let printed = sandbox.output_with(&argv, Some(files)).await?;
-    if !printed.success {
-        return Err(failed("unpacked", &printed.stderr));
+    match printed.exit {
+        Exit::Code(0) => Ok(()),
+        _ => Err(failed("unpacked", &printed.stderr)),
     }
-    Ok(())
 }
 
 fn failed(what: &str, why: &[u8]) -> Error {

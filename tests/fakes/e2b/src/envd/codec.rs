@@ -190,7 +190,7 @@ impl Reader {
     }
 
     /// The next message, if it is there as a whole.
-    pub fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+    pub fn take(&mut self) -> Result<Option<Bytes>, Fault> {
         let Some((head, rest)) = self.0.split_first_chunk::<5>() else { return Ok(None) };
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
         if length > LONGEST {

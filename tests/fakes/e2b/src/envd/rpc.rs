@@ -16,11 +16,16 @@ use crate::request::header;
 use crate::sandbox::Sandbox;
 
 /// Everything that a call is about.
-pub(super) struct Call<'a> {
-    pub(super) options: &'a Options,
-    pub(super) sandbox: &'a Arc<Sandbox>,
-    pub(super) headers: HeaderMap,
-    pub(super) user: String,
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// What the fake is to be.
+    pub options: &'a Options,
+    /// Where it is to happen.
+    pub sandbox: &'a Arc<Sandbox>,
+    /// The headers of the request.
+    pub headers: HeaderMap,
+    /// On whose behalf.
+    pub user: String,
 }
 
 /// How many messages a call has.
@@ -156,7 +161,7 @@ impl Call<'_> {
         let mut reader = Reader::default();
         reader.add(&whole(body).await?);
         let message = reader
-            .next()?
+            .take()?
             .ok_or_else(|| Fault::new(Code::InvalidArgument, "protocol error: incomplete envelope"))?;
         if !reader.is_empty() {
             return Err(Fault::new(Code::Unimplemented, "unary request has multiple messages"));
@@ -187,7 +192,7 @@ impl Call<'_> {
             if let Ok(bytes) = frame.into_data() {
                 reader.add(&bytes);
             }
-            while let Some(message) = reader.next()? {
+            while let Some(message) = reader.take()? {
                 let request = codec.decode(&message)?;
                 process::stream_input(&self.sandbox.envd.processes, &mut process, request).await?;
             }

@@ -120,13 +120,15 @@ async fn watch(
     deadline: Option<Instant>,
     retention: Duration,
 ) {
+    let mut killed = false;
     loop {
         tokio::select! {
             chunk = held.next(&process.cut) => match chunk {
                 Some(chunk) => tell(&process, chunk).await,
                 None => break,
             },
-            () = passed(deadline), if !process.cut.is_cancelled() => {
+            () = passed(deadline), if !killed => {
+                killed = true;
                 // One that has gone needs no signal.
                 let _ = process.control.signal(9).await;
                 process.cut.cancel();

@@ -25,7 +25,9 @@ for (const name of Object.getOwnPropertyNames(globalThis)) {
 }
 Object.assign(globals, { require: createRequire(`${process.cwd()}/kernel.js`), process, console })
 globals.globalThis = globals
-globals.display = (...values) => values.forEach((value) => tell({ data: kinds(value), main: false }))
+globals.display = (...values) => {
+  for (const value of values) tell({ data: kinds(value), main: false })
+}
 const context = vm.createContext(globals)
 
 let count = 0

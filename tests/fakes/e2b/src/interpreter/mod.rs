@@ -49,7 +49,7 @@ pub async fn answer(sandbox: &Arc<Sandbox>, request: Request<Incoming>) -> Answe
     let path = parts.uri.path().trim_matches('/').to_owned();
     let segments: Vec<_> = path.split('/').collect();
     let answered = route(sandbox, parts.method.as_str(), &segments, &body.to_bytes()).await;
-    answered.unwrap_or_else(|refused| refused)
+    answered.unwrap_or_else(|refused| *refused)
 }
 
 async fn route(
@@ -57,7 +57,7 @@ async fn route(
     method: &str,
     segments: &[&str],
     body: &Bytes,
-) -> Result<Answer, Answer> {
+) -> Result<Answer, Refused> {
     let contexts = &sandbox.contexts;
     let found =
         |found, id: &str| if found { Ok(json(StatusCode::OK, &Value::Null)) } else { Err(unknown(id)) };
@@ -77,29 +77,36 @@ async fn route(
         }
         ("DELETE", ["contexts", id]) => found(contexts.remove(sandbox, id).await.map_err(broken)?, id),
         (_, ["health" | "execute" | "contexts"]) => {
-            Err(json(StatusCode::METHOD_NOT_ALLOWED, &json!({ "detail": "Method Not Allowed" })))
+            Err(detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".into()))
         }
-        _ => Err(json(StatusCode::NOT_FOUND, &json!({ "detail": "Not Found" }))),
+        _ => Err(detail(StatusCode::NOT_FOUND, "Not Found".into())),
     }
 }
 
-fn broken(error: Error) -> Answer {
-    text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+/// An answer that is an error.
+type Refused = Box<Answer>;
+
+fn broken(error: Error) -> Refused {
+    Box::new(text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-fn unknown(id: &str) -> Answer {
-    text(StatusCode::NOT_FOUND, format!("Context {id} not found"))
+fn unknown(id: &str) -> Refused {
+    Box::new(text(StatusCode::NOT_FOUND, format!("Context {id} not found")))
 }
 
-fn parsed<T: DeserializeOwned>(body: &Bytes) -> Result<T, Answer> {
+fn detail(status: StatusCode, detail: Value) -> Refused {
+    Box::new(json(status, &json!({ "detail": detail })))
+}
+
+fn parsed<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| {
-        let detail = json!([{ "type": "value_error", "loc": ["body"], "msg": error.to_string() }]);
-        json(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "detail": detail }))
+        let wrong = json!([{ "type": "value_error", "loc": ["body"], "msg": error.to_string() }]);
+        detail(StatusCode::UNPROCESSABLE_ENTITY, wrong)
     })
 }
 
 /// A language by any of its names. The server has kernels for more.
-fn known(name: Option<&str>) -> Result<Language, Answer> {
+fn known(name: Option<&str>) -> Result<Language, Refused> {
     let name = name.unwrap_or_default().trim().to_lowercase();
     let name = match name.as_str() {
         "" => "python",
@@ -108,18 +115,18 @@ fn known(name: Option<&str>) -> Result<Language, Answer> {
     };
     Language::of(name).ok_or_else(|| {
         let why = json!({ "message": format!("Kernel does not exist: {name}"), "reason": null });
-        text(StatusCode::INTERNAL_SERVER_ERROR, format!("Failed to create context: {why}"))
+        Box::new(text(StatusCode::INTERNAL_SERVER_ERROR, format!("Failed to create context: {why}")))
     })
 }
 
-async fn execute(sandbox: &Arc<Sandbox>, asked: Execute) -> Result<Answer, Answer> {
+async fn execute(sandbox: &Arc<Sandbox>, asked: Execute) -> Result<Answer, Refused> {
     let contexts = &sandbox.contexts;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let (id, language) = (given(asked.context_id), given(asked.language));
     let context = match (id, language) {
         (Some(_), Some(_)) => {
             let message = "Only one of context_id or language can be provided";
-            return Err(text(StatusCode::BAD_REQUEST, message));
+            return Err(Box::new(text(StatusCode::BAD_REQUEST, message)));
         }
         (Some(id), None) => contexts.find(sandbox, &id).await.map_err(broken)?.ok_or_else(|| unknown(&id))?,
         (None, language) => {
