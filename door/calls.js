@@ -121,6 +121,7 @@ module.exports = {
   real,
   place,
   withToken,
+  listen,
   later,
   once,
   methods,

@@ -18,6 +18,7 @@ mod moves;
 mod ports;
 mod processes;
 mod readers;
+mod requests;
 mod streams;
 mod table;
 mod terminals;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
             copies::CASES,
             code::CASES,
             ports::CASES,
+            requests::CASES,
         ],
     )
 }
