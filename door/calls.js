@@ -124,6 +124,7 @@ module.exports = {
   real,
   place,
   withToken,
+  listen,
   later,
   once,
   methods,

@@ -8,7 +8,14 @@ const { handleOf } = require('./plugin.js')
 
 const configure = synchronous(native.configure)
 
+/** The native half of an instance. */
+let nativeOf
+
 class Compute {
+  static {
+    nativeOf = (compute) => compute.#of
+  }
+
   #of
   #config = null
 
@@ -80,4 +87,4 @@ compute.clearConfig = () => {
   return compute
 }
 
-module.exports = { Compute, compute, createCompute }
+module.exports = { Compute, compute, createCompute, shared: nativeOf(shared) }

@@ -25,7 +25,9 @@ function replace(text, pattern, replacement) {
 let types = readFileSync(from, 'utf8').replace(/^(\/\/ .*\n)+\n/, '')
 types = replace(types, String.raw`^(/\*\*\n( \*.*\n)+)?export declare const __napiBindingTarget: .*\n+`, '')
 // What only the door uses.
-types = types.replace(/^(\/\*\*\n( \*.*\n)+|\/\*\* .* \*\/\n)?export declare class Native\w+ \{.*\}\n+/gm, '')
+const comment = String.raw`(/\*\*\n( \*.*\n)+|/\*\* .* \*/\n)?`
+types = types.replace(RegExp(String.raw`^${comment}export declare class Native\w+ \{.*\}\n+`, 'gm'), '')
+types = types.replace(RegExp(String.raw`^${comment}export interface Native\w+ \{\n(  .*\n)*\}\n+`, 'gm'), '')
 for (const name of ['Sandbox', 'Filesystem']) {
   types = replace(types, `^export declare class ${name} \\{\n`, `$&  private constructor()\n`)
 }

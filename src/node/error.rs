@@ -73,6 +73,32 @@ pub(super) fn with_details(message: &str, details: &Details<'_>) -> napi::Error 
     error
 }
 
+/// The classes that a plug-in may throw, by the names that they are written with.
+const RAISED: [(&str, ErrorKind); 10] = [
+    ("AlreadyExistsError", ErrorKind::AlreadyExists),
+    ("AuthenticationError", ErrorKind::Unauthenticated),
+    ("InvalidArgumentError", ErrorKind::InvalidArgument),
+    ("NotFoundError", ErrorKind::NotFound),
+    ("PermissionDeniedError", ErrorKind::PermissionDenied),
+    ("QuotaExceededError", ErrorKind::QuotaExceeded),
+    ("RateLimitError", ErrorKind::RateLimited),
+    ("TimeoutError", ErrorKind::Timeout),
+    ("UnavailableError", ErrorKind::Unavailable),
+    ("UnsupportedError", ErrorKind::Unsupported),
+];
+
+/// An exception of a plug-in: of the kind that its class tells. It comes back as it was thrown.
+pub(super) fn raised(error: napi::Error) -> Error {
+    let known = error.reason.split_once(": ").and_then(|(class, message)| {
+        let (_, kind) = RAISED.iter().find(|(name, _)| *name == class)?;
+        Some((*kind, message.to_owned()))
+    });
+    match known {
+        Some((kind, message)) => Error::new(kind, message).with_source(error),
+        None => thrown(error),
+    }
+}
+
 /// An exception that JavaScript threw while it was asked for something.
 pub(super) fn thrown(error: napi::Error) -> Error {
     Error::new(ErrorKind::Internal, error.reason.clone()).with_source(error)

@@ -17,7 +17,7 @@ use napi::{Env, Status, sys};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::error::thrown;
+use super::error::raised;
 use super::provider;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
@@ -40,7 +40,7 @@ fn callable<T: FromNapiValue + 'static>(
 }
 
 async fn call<T: FromNapiValue + 'static>(function: &Call<T>, method: &str, arguments: Value) -> Result<T> {
-    function.call_async_catch((method.to_owned(), arguments)).await.map_err(thrown)?.await.map_err(thrown)
+    function.call_async_catch((method.to_owned(), arguments)).await.map_err(raised)?.await.map_err(raised)
 }
 
 /// A provider over a plug-in. `call` serves `create`, `getById` and `list`, which give lists of sandboxes,

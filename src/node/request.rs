@@ -21,7 +21,7 @@ const OPTIONS: [&str; 5] =
 
 /// What the door must know before it asks.
 #[napi(object, object_from_js = false)]
-pub struct RequestDefaults {
+pub struct NativeRequestDefaults {
     /// Bytes of a body.
     pub body: f64,
     /// Time for a body to come, in ms.
@@ -32,9 +32,9 @@ pub struct RequestDefaults {
 }
 
 #[napi(skip_typescript)]
-pub fn request_defaults() -> RequestDefaults {
+pub fn request_defaults() -> NativeRequestDefaults {
     let internal = core::Answer::internal();
-    RequestDefaults {
+    NativeRequestDefaults {
         body: Limits::DEFAULT.body as f64,
         action: Limits::DEFAULT.action.as_millis() as f64,
         status: internal.status.into(),
@@ -44,7 +44,7 @@ pub fn request_defaults() -> RequestDefaults {
 
 /// An answer for the door to send.
 #[napi(object, object_from_js = false)]
-pub struct RequestAnswer {
+pub struct NativeAnswer {
     pub status: u32,
     /// Pairs of names and values.
     pub headers: Vec<Vec<String>>,
@@ -74,7 +74,7 @@ pub fn handle_request<'e>(
     request: Unknown<'e>,
     options: Unknown<'e>,
     admit: Unknown<'e>,
-) -> napi::Result<PromiseRaw<'e, RequestAnswer>> {
+) -> napi::Result<PromiseRaw<'e, NativeAnswer>> {
     let compute = match convert::is_missing(&provider) {
         true => of.compute(),
         false => Sandboxes::of_one(convert::provider("provider", &provider)?),
@@ -85,7 +85,7 @@ pub fn handle_request<'e>(
     env.spawn_future(async move {
         let answer = handler.answer(&request, &*gate).await;
         let pair = |(name, value): (&'static str, String)| vec![name.to_owned(), value];
-        Ok(RequestAnswer {
+        Ok(NativeAnswer {
             status: answer.status.into(),
             headers: answer.headers.into_iter().map(pair).collect(),
             body: answer.body,

@@ -19,6 +19,7 @@ mod moves;
 mod ports;
 mod processes;
 mod readers;
+mod requests;
 mod streams;
 mod table;
 mod terminals;
@@ -45,6 +46,7 @@ fn main() -> std::process::ExitCode {
             copies::CASES,
             code::CASES,
             ports::CASES,
+            requests::CASES,
         ],
     )
 }
