@@ -196,6 +196,14 @@ export interface CreateSandboxOptions {
   mounts?: readonly Mount[] | undefined
 }
 
+/** Which sandboxes to list. */
+export interface ListOptions {
+  /** Those whose metadata has all of this. */
+  metadata?: JsonObject | undefined
+  /** Those in this state. Default: all that have not ended. */
+  status?: 'running' | 'stopped' | undefined
+}
+
 /** What `compute.sandbox.create` takes: options, flat or nested; the flat ones win. */
 export interface CreateSandboxParams extends CreateSandboxOptions {
   /** Where to make it: a provider, or the name of a configured one. Default: as configured. */
@@ -554,7 +562,7 @@ export interface ProviderSandboxes {
   /** Finds a living sandbox; `null` if there is none of this id. */
   getById(sandboxId: string): Promise<Sandbox | null>
   /** Lists the living sandboxes. */
-  list(): Promise<Sandbox[]>
+  list(options?: ListOptions): Promise<Sandbox[]>
   /** Ends a sandbox. One that is gone, or never was, is fine. */
   destroy(sandboxId: string): Promise<void>
 }
@@ -762,7 +770,16 @@ export interface ComputeSandboxes {
   /** Finds a living sandbox of one provider. */
   getById(provider: ProviderPlugin, sandboxId: string): Promise<Sandbox | null>
   /** Lists the living sandboxes of one provider, or of all that are configured. */
-  list(provider?: ProviderPlugin): Promise<Sandbox[]>
+  list(provider?: ProviderPlugin, options?: ListOptions): Promise<Sandbox[]>
+  /**
+   * Lists those that the options ask for.
+   *
+   * @example
+   * ```ts
+   * const mine = await compute.sandbox.list({ metadata: { userId: 'user-123' } })
+   * ```
+   */
+  list(options: ListOptions): Promise<Sandbox[]>
   /** Ends a sandbox. One that is gone, or never was, is fine. */
   destroy(sandboxId: string): Promise<void>
   /** Ends a sandbox of one provider. */
@@ -829,19 +846,19 @@ export type ComputeAction =
   | `compute.sandbox.${'create' | 'list' | 'destroy' | 'getInfo' | 'getUrl' | 'runCode' | 'runCommand'}`
   | `compute.sandbox.filesystem.${'readFile' | 'writeFile' | 'mkdir' | 'readdir' | 'exists' | 'remove'}`
 
-/** The body of a request to {@link handleComputeRequest}. */
+/** The body of a request to {@link handleComputeRequest}. A key that the action does not use is ignored. */
 export interface ComputeRequest {
   /** What to do. */
   action: ComputeAction
   /** Needed by all actions but `create` and `list`. */
   sandboxId?: string | undefined
-  /** What `runCommand` runs. */
+  /** What `runCommand` runs. At most 256 KiB. */
   command?: string | undefined
-  /** Its arguments; without them the command is a line for the shell. */
+  /** Its arguments, 1024 at most; without them the command is a line for the shell. */
   args?: readonly string[] | undefined
-  /** What `runCode` runs. */
+  /** What `runCode` runs. At most 256 KiB. */
   code?: string | undefined
-  /** Its language. */
+  /** Its language. Default: as with `sandbox.runCode`. */
   runtime?: Runtime | undefined
   /** The file or directory. */
   path?: string | undefined
@@ -851,8 +868,8 @@ export interface ComputeRequest {
   port?: number | undefined
   /** The protocol of `getUrl`. */
   protocol?: 'http' | 'https' | 'ws' | 'wss' | undefined
-  /** Options of `create`. */
-  options?: CreateSandboxOptions | undefined
+  /** Options of `create`: of them `runtime`, `timeout` and `metadata`, unless `allowedCreateOptions` says otherwise. */
+  options?: Omit<CreateSandboxOptions, 'signal' | 'mounts'> | undefined
   /** Options of `runCommand` and `runCode`. */
   commandOptions?: Pick<RunCommandOptions, 'cwd' | 'env' | 'timeout' | 'background'> | undefined
 }
@@ -860,15 +877,15 @@ export interface ComputeRequest {
 /** The answer to a {@link ComputeRequest}. */
 export type ComputeResponse = ComputeSuccess | ComputeFailure
 
-/** The answer where all went well. Dates are ISO text. */
+/** The answer where all went well, a command's exit code other than 0 included. Dates are ISO text. */
 export interface ComputeSuccess {
   /** Tells the two answers apart. */
   success: true
-  /** The sandbox that it is about. */
+  /** The sandbox that it is about. Not of `list`. */
   sandboxId?: string
-  /** The name of its provider. */
+  /** The name of its provider; of `list`, of the provider that is asked first. */
   provider: string
-  /** HTTP status. */
+  /** HTTP status: 200. */
   status: number
   /** Of `runCommand` and `runCode`. */
   result?: CommandResult | CodeResult
@@ -890,10 +907,10 @@ export interface ComputeSuccess {
 export interface ComputeFailure {
   /** Tells the two answers apart. */
   success: false
-  /** The message. */
+  /** The message. What is the server's own business is `Internal error`. */
   error: string
-  /** The stable code of the error. */
-  code: string
+  /** The stable code: one of {@link ErrorCode}, or of what only HTTP knows. */
+  code: ErrorCode | RequestErrorCode
   /** The sandbox that it is about. */
   sandboxId?: string
   /** The name of its provider. */
@@ -902,47 +919,68 @@ export interface ComputeFailure {
   status: number
 }
 
-/** What opens the request handler, which is closed by default. */
-export interface ComputeRequestOptions {
-  /** Whether a request may do this. A text names an owner: what is made exists for its owner alone. */
+/** The codes of what only a request over HTTP can get wrong: 408, 405, 413, 415. */
+export type RequestErrorCode = 'BODY_TIMEOUT' | 'METHOD_NOT_ALLOWED' | 'TOO_LARGE' | 'UNSUPPORTED_MEDIA_TYPE'
+
+/** Limits of every request. Each is 1 or more. */
+export interface ComputeRequestLimits {
+  /** Bytes of a body, and of a file that `readFile` gives. Default: 4194304 (4 MiB). */
+  body?: number | undefined
+  /** Bytes of a command or of code. Default: 262144 (256 KiB). */
+  code?: number | undefined
+  /** Bytes of each output stream, after which the result has `truncated: true`. Default: 1048576 (1 MiB). */
+  output?: number | undefined
+  /**
+   * Time of an action in ms, and for a body to come. Default: 60000. A command is killed then and its result has
+   * `timedOut: true`; any other action is answered with 504.
+   */
+  action?: number | undefined
+  /** The longest life of a sandbox in ms, whatever was asked for. Default: 900000 (15 minutes). */
+  life?: number | undefined
+}
+
+/**
+ * What opens the request handler, which is closed by default. An option that cannot be right rejects with
+ * `InvalidArgumentError`.
+ *
+ * `R` is the request as it was given: a `Request`, whose body has been read when `authorize` gets it, or the body.
+ */
+export interface ComputeRequestOptions<R extends ComputeRequest | Request = ComputeRequest | Request> {
+  /**
+   * Whether a request may do this: `false`, or nothing, is answered with 403. A text names an owner: the sandboxes that
+   * it makes exist for it alone, and no others exist for it; `true` is for those that have no owner. What it throws is
+   * answered with 500 and goes to `onError`.
+   *
+   * Default: anybody may, of which a warning is given once where `NODE_ENV` is `production`.
+   */
   authorize?:
     | ((
-        request: Request | ComputeRequest,
+        request: R,
         action: ComputeAction,
-      ) => boolean | string | Promise<boolean | string>)
+      ) => boolean | string | null | undefined | Promise<boolean | string | null | undefined>)
     | undefined
-  /** What a request may do. Default: all but `list`. */
+  /** What a request may do. Default: all but `compute.sandbox.list`. */
   allowedActions?: readonly ComputeAction[] | undefined
   /** Keys of `options` that a request may set. Default: `runtime`, `timeout`, `metadata`. */
-  allowedCreateOptions?: readonly (keyof CreateSandboxOptions)[] | undefined
-  /** Options of every sandbox that a request makes. */
-  createDefaults?: CreateSandboxOptions | undefined
+  allowedCreateOptions?: readonly Exclude<keyof CreateSandboxOptions, 'signal' | 'mounts'>[] | undefined
+  /** Options of every sandbox that a request makes; what the request may set lies over them. */
+  createDefaults?: Omit<CreateSandboxOptions, 'signal'> | undefined
   /** Limits of every request. */
-  limits?:
-    | {
-        /** Bytes of a body. Default: 4 MiB. */
-        body?: number | undefined
-        /** Bytes of a command or of code. Default: 256 KiB. */
-        code?: number | undefined
-        /** Bytes of each output stream. Default: 1 MiB. */
-        output?: number | undefined
-        /** ms of an action. Default: 60000. */
-        action?: number | undefined
-        /** ms of a sandbox's life. Default: 900000 (15 minutes). */
-        life?: number | undefined
-      }
-    | undefined
-  /** Other sites whose pages may ask. Default: none. */
+  limits?: ComputeRequestLimits | undefined
+  /** Other sites whose pages may ask, such as `'https://app.example.com'`. Default: none. */
   allowedOrigins?: readonly string[] | undefined
-  /** Is told of every action. */
-  onAction?: ((action: ComputeAction, sandboxId: string | undefined) => void) | undefined
-  /** Is told of every failure, with what the answer leaves out. */
-  onError?: ((error: unknown) => void) | undefined
+  /**
+   * Is told of every action before it is done, and after `authorize`. `create` has no id then. What it throws is
+   * answered with 500.
+   */
+  onAction?: ((action: ComputeAction, sandboxId: string | undefined) => void | Promise<void>) | undefined
+  /** Is told of every failure before it is answered, with what the answer leaves out. */
+  onError?: ((error: unknown) => void | Promise<void>) | undefined
 }
 
 /** What {@link handleComputeRequest} takes. */
 export interface HandleComputeRequestParams<R extends ComputeRequest | Request = ComputeRequest | Request>
-  extends ComputeRequestOptions {
+  extends ComputeRequestOptions<R> {
   /** A parsed body, or a Web `Request`. */
   request: R
   /** Default: as `compute` is configured. */
@@ -950,33 +988,55 @@ export interface HandleComputeRequestParams<R extends ComputeRequest | Request =
 }
 
 /**
- * Answers a parsed request body with an object.
+ * Answers a parsed request body with an object. Method, headers and the size of the body are the caller's to check.
  *
- * Not part of this version: rejects with `UnsupportedError`.
+ * Rejects with `InvalidArgumentError` if it is called wrongly: without a request, with something that is no provider.
+ * Whatever a client does wrong is an answer, and so is what fails.
+ *
+ * @example
+ * ```ts
+ * const response = await handleComputeRequest({
+ *   request: { action: 'compute.sandbox.create' },
+ *   provider: local(),
+ * })
+ * if (!response.success) console.error(response.status, response.error)
+ * ```
  */
 export declare function handleComputeRequest(
   params: HandleComputeRequestParams<ComputeRequest>,
 ): Promise<ComputeResponse>
 /**
- * Answers a Web `Request` with a `Response`.
+ * Answers a Web `Request` with a `Response`. Takes `POST` with JSON, and nothing from pages of other sites. When the
+ * request's `signal` is aborted, the work is stopped, and what has begun is killed.
  *
- * Not part of this version: rejects with `UnsupportedError`.
+ * @example
+ * ```ts
+ * export async function POST(request: Request) {
+ *   return handleComputeRequest({
+ *     request,
+ *     authorize: ({ headers }) => headers.get('authorization') === `Bearer ${process.env.MY_TOKEN}`,
+ *   })
+ * }
+ * ```
  */
 export declare function handleComputeRequest(params: HandleComputeRequestParams<Request>): Promise<Response>
-/** Not part of this version: rejects with `UnsupportedError`. */
+/**
+ * Answers a parsed request body with an object. `provider` may be `undefined`, but has to be there: a body alone is not
+ * told from parameters.
+ */
 export declare function handleComputeRequest(
   request: ComputeRequest,
-  provider?: ProviderPlugin,
-  options?: ComputeRequestOptions,
+  provider: ProviderPlugin | undefined,
+  options?: ComputeRequestOptions<ComputeRequest>,
 ): Promise<ComputeResponse>
-/** Not part of this version: rejects with `UnsupportedError`. */
+/** Answers a Web `Request` with a `Response`. */
 export declare function handleComputeRequest(
   request: Request,
   provider?: ProviderPlugin,
-  options?: ComputeRequestOptions,
+  options?: ComputeRequestOptions<Request>,
 ): Promise<Response>
 
-/** The same as {@link handleComputeRequest}. Not part of this version: rejects with `UnsupportedError`. */
+/** The same as {@link handleComputeRequest}. */
 export declare const handleHttpComputeRequest: typeof handleComputeRequest
 
 /** The stable codes of errors, one for each kind and, in few cases, one for a finer kind. */
