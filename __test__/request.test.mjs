@@ -46,7 +46,10 @@ async function everything(ask) {
   assert.deepEqual(await does('filesystem.exists', { path }), { exists: true })
   assert.deepEqual(await does('filesystem.remove', { path }), {})
   assert.deepEqual(await does('filesystem.exists', { path }), { exists: false })
-  const { result } = await does('runCommand', { command: 'echo $A; echo err >&2; exit 3', commandOptions: { env: { A: 'b' } } })
+  const { result } = await does('runCommand', {
+    command: 'echo $A; echo err >&2; exit 3',
+    commandOptions: { env: { A: 'b' } },
+  })
   assert.deepEqual([result.stdout, result.stderr, result.exitCode], ['b\n', 'err\n', 3])
   assert.ok(result.durationMs >= 1 && result.sandboxId === sandboxId)
   assert.equal((await does('runCommand', { command: 'echo', args: ['$A'] })).result.stdout, '$A\n')
@@ -118,14 +121,22 @@ describe('both forms', () => {
     const body = JSON.stringify(create)
     const headers = new Map([['content-type', 'application/json']])
     const shapes = {
-      'a stream of Node': { body: (async function* () { yield Buffer.from(body) })() },
+      'a stream of Node': {
+        body: (async function* () {
+          yield Buffer.from(body)
+        })(),
+      },
       'no stream': { text: async () => body },
       'an empty stream': { body: null },
     }
     for (const [name, more] of Object.entries(shapes)) {
       const request = { method: 'POST', url: '/api', headers, json: async () => JSON.parse(body), ...more }
       const { status, body: answer } = await told(await handleComputeRequest({ request, provider }))
-      assert.deepEqual([status, answer.success], name === 'an empty stream' ? [400, false] : [200, true], name)
+      assert.deepEqual(
+        [status, answer.success],
+        name === 'an empty stream' ? [400, false] : [200, true],
+        name,
+      )
       if (answer.success) await provider.sandbox.destroy(answer.sandboxId)
     }
   })
@@ -172,19 +183,23 @@ describe("the documents' examples", () => {
 
   test('document 1, with Express', async () => {
     let route
-    const app = { post: (_, handler) => { route = handler } }
+    const app = {
+      post: (_, handler) => {
+        route = handler
+      },
+    }
     // Example with Express
     app.post('/api/compute', async (req, res) => {
       try {
         const response = await handleComputeRequest({
           request: req.body,
-          provider: e2b({ apiKey: process.env.E2B_API_KEY })
+          provider: e2b({ apiKey: process.env.E2B_API_KEY }),
         })
         res.json(response)
       } catch (error) {
         res.status(500).json({
           success: false,
-          error: error.message
+          error: error.message,
         })
       }
     })
@@ -192,20 +207,22 @@ describe("the documents' examples", () => {
       const sent = { status: 200 }
       const res = {
         status: (status) => Object.assign(sent, { status }) && res,
-        json: (value) => { sent.body = JSON.parse(JSON.stringify(value)) },
+        json: (value) => {
+          sent.body = JSON.parse(JSON.stringify(value))
+        },
       }
       await route({ body }, res)
       return sent
     }
     // The request format.
     const { body: made } = await send({
-      "action": "compute.sandbox.create",  // Required: Action to perform
-      "sandboxId": "optional-id",         // Optional: Target sandbox ID
-      "command": "python",                // For runCommand action
-      "args": ["script.py"],              // Command arguments
-      "code": "print('hello')",           // For direct code execution
-      "path": "/path/to/file",            // For file operations
-      "content": "file content"           // For file write operations
+      action: 'compute.sandbox.create', // Required: Action to perform
+      sandboxId: 'optional-id', // Optional: Target sandbox ID
+      command: 'python', // For runCommand action
+      args: ['script.py'], // Command arguments
+      code: "print('hello')", // For direct code execution
+      path: '/path/to/file', // For file operations
+      content: 'file content', // For file write operations
     })
     assert.equal(made.success, true)
     assert.notEqual(made.sandboxId, 'optional-id')
@@ -218,8 +235,8 @@ describe("the documents' examples", () => {
     async function POST(request) {
       return handleComputeRequest({
         request,
-        provider: e2b({ apiKey: process.env.E2B_API_KEY })
-      });
+        provider: e2b({ apiKey: process.env.E2B_API_KEY }),
+      })
     }
     await everything(async (body) => {
       const response = await POST(post(body))
@@ -232,7 +249,12 @@ describe("the documents' examples", () => {
 describe('the answer', () => {
   test('to code that does not parse is 422', async () => {
     const box = await provider.sandbox.create()
-    const request = { action: 'compute.sandbox.runCode', sandboxId: box.sandboxId, code: 'def f(:', runtime: 'python' }
+    const request = {
+      action: 'compute.sandbox.runCode',
+      sandboxId: box.sandboxId,
+      code: 'def f(:',
+      runtime: 'python',
+    }
     const errors = []
     const answer = await handleComputeRequest({ request, provider, onError: (error) => errors.push(error) })
     assert.deepEqual([answer.success, answer.status, answer.code], [false, 422, 'CODE_SYNTAX'])
@@ -243,7 +265,11 @@ describe('the answer', () => {
 
   test('is not strict, and a time that is over is a result', async () => {
     const box = await provider.sandbox.create()
-    const request = { action: 'compute.sandbox.runCommand', sandboxId: box.sandboxId, command: 'echo on; sleep 99' }
+    const request = {
+      action: 'compute.sandbox.runCommand',
+      sandboxId: box.sandboxId,
+      command: 'echo on; sleep 99',
+    }
     const { result } = await handleComputeRequest({ request, provider, limits: { action: 300 } })
     assert.deepEqual([result.timedOut, result.exitCode, result.stdout], [true, 124, 'on\n'])
   })
@@ -263,7 +289,11 @@ describe('the answer', () => {
   test('what is opened is open, over the defaults', async () => {
     const options = {
       allowedCreateOptions: ['envs', 'sandboxId'],
-      createDefaults: { envs: { A: 'server', B: 'server' }, resources: { processes: 64 }, metadata: { app: 'shop' } },
+      createDefaults: {
+        envs: { A: 'server', B: 'server' },
+        resources: { processes: 64 },
+        metadata: { app: 'shop' },
+      },
     }
     const request = { ...create, options: { envs: { B: 'client' }, sandboxId: 'mine' } }
     const made = await handleComputeRequest(request, provider, options)
@@ -299,7 +329,11 @@ describe('callbacks', () => {
     }
     const { body } = await answered(request, { provider, authorize })
     assert.deepEqual([body.success, calls], [true, [[true, 'Bearer a', 'compute.sandbox.create']]])
-    await handleComputeRequest({ request: create, provider, authorize: (given) => assert.equal(given, create) })
+    await handleComputeRequest({
+      request: create,
+      provider,
+      authorize: (given) => assert.equal(given, create),
+    })
   })
 
   test('what authorize does not allow is 403', async () => {
@@ -311,7 +345,12 @@ describe('callbacks', () => {
         authorize: () => said,
         onAction: (action) => actions.push(action),
       })
-      assert.deepEqual(answer, { success: false, error: 'Not authorized', code: 'PERMISSION_DENIED', status: 403 })
+      assert.deepEqual(answer, {
+        success: false,
+        error: 'Not authorized',
+        code: 'PERMISSION_DENIED',
+        status: 403,
+      })
       assert.deepEqual(actions, [])
     }
   })
@@ -322,7 +361,9 @@ describe('callbacks', () => {
         request,
         provider,
         authorize: () => owner,
-        allowedActions: ['create', 'list', 'destroy', 'getInfo', 'runCommand'].map((name) => `compute.sandbox.${name}`),
+        allowedActions: ['create', 'list', 'destroy', 'getInfo', 'runCommand'].map(
+          (name) => `compute.sandbox.${name}`,
+        ),
       })
     const { sandboxId } = await as('alice', { ...create, options: { metadata: { tag: 'x' } } })
     const info = { action: 'compute.sandbox.getInfo', sandboxId }
@@ -331,7 +372,10 @@ describe('callbacks', () => {
       for (const request of [info, { ...info, action: 'compute.sandbox.runCommand', command: 'id' }]) {
         const answer = await as(other, request)
         const unknown = await as(other, { ...request, sandboxId: 'sbx_0' })
-        assert.deepEqual([answer.status, { ...answer, error: '' }], [404, { ...unknown, sandboxId, error: '' }])
+        assert.deepEqual(
+          [answer.status, { ...answer, error: '' }],
+          [404, { ...unknown, sandboxId, error: '' }],
+        )
       }
       assert.equal((await as(other, { action: 'compute.sandbox.destroy', sandboxId })).status, 200)
       const { sandboxes } = await as(other, { action: 'compute.sandbox.list' })
@@ -351,7 +395,11 @@ describe('callbacks', () => {
     const calls = []
     const onAction = async (...args) => calls.push(args)
     const { sandboxId } = await handleComputeRequest({ request: create, provider, onAction })
-    await handleComputeRequest({ request: { action: 'compute.sandbox.destroy', sandboxId }, provider, onAction })
+    await handleComputeRequest({
+      request: { action: 'compute.sandbox.destroy', sandboxId },
+      provider,
+      onAction,
+    })
     assert.deepEqual(calls, [
       ['compute.sandbox.create', undefined],
       ['compute.sandbox.destroy', sandboxId],
@@ -408,7 +456,12 @@ describe('callbacks', () => {
       const answer = await c.handleComputeRequest({ request: {}, provider: c.local(), onError })
       console.log(JSON.stringify(answer))
     `).ended
-    assert.deepEqual(JSON.parse(stdout), { success: false, error: 'Internal error', code: 'INTERNAL', status: 500 })
+    assert.deepEqual(JSON.parse(stdout), {
+      success: false,
+      error: 'Internal error',
+      code: 'INTERNAL',
+      status: 500,
+    })
     assert.match(stderr, /COMPUTESDK_ON_ERROR.*no log/)
   })
 
@@ -429,7 +482,10 @@ describe('callbacks', () => {
 
 describe('programming errors reject', () => {
   const wrong = (pattern, ...args) =>
-    failure(handleComputeRequest(...args), InvalidArgumentError, { message: pattern, operation: 'handleComputeRequest' })
+    failure(handleComputeRequest(...args), InvalidArgumentError, {
+      message: pattern,
+      operation: 'handleComputeRequest',
+    })
 
   test('no request, no provider, no such option', async () => {
     await wrong(/`request` is missing/)
@@ -447,14 +503,26 @@ describe('programming errors reject', () => {
     await wrong(/has no option `alowedActions`/, { request: create, provider, alowedActions: [] })
     await wrong(/`options` must be an object/, create, provider, 'x')
     await wrong(/`authorize` must be a function/, { request: create, provider, authorize: true })
-    await wrong(/`compute.sandbox.explode`/, { request: create, provider, allowedActions: ['compute.sandbox.explode'] })
+    await wrong(/`compute.sandbox.explode`/, {
+      request: create,
+      provider,
+      allowedActions: ['compute.sandbox.explode'],
+    })
     await wrong(/`mounts`/, { request: create, provider, allowedCreateOptions: ['mounts'] })
     await wrong(/`\*`/, { request: create, provider, allowedOrigins: ['*'] })
     await wrong(/`limits.action` must be 1 or more/, { request: create, provider, limits: { action: 0 } })
     await wrong(/limits.*has no option `bodies`/, { request: create, provider, limits: { bodies: 1 } })
-    await wrong(/`limits.body` must be a whole number/, { request: post(create), provider, limits: { body: 1.5 } })
+    await wrong(/`limits.body` must be a whole number/, {
+      request: post(create),
+      provider,
+      limits: { body: 1.5 },
+    })
     await wrong(/has no option `runtim`/, { request: create, provider, createDefaults: { runtim: 'python' } })
-    await wrong(/has no option `signal`/, { request: create, provider, createDefaults: { signal: AbortSignal.abort() } })
+    await wrong(/has no option `signal`/, {
+      request: create,
+      provider,
+      createDefaults: { signal: AbortSignal.abort() },
+    })
   })
 
   test('a body that has been read', async () => {
