@@ -58,14 +58,6 @@ describe('the package', () => {
     assert.equal(imported.default, required)
   })
 
-  test('refuses handleComputeRequest by name until it is built', async () => {
-    await assert.rejects(imported.handleComputeRequest({}), (error) => {
-      assert.ok(error instanceof imported.UnsupportedError)
-      assert.match(error.message, /handleComputeRequest/)
-      return true
-    })
-  })
-
   test('starts nothing when it is loaded, and lets the process end', async () => {
     const { code, stdout } = await start(process.execPath, [
       '-e',

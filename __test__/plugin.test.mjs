@@ -303,40 +303,41 @@ describe('what a provider of one’s own cannot do', () => {
 })
 
 describe('errors of a provider of one’s own', () => {
-  test('come out as they were thrown', async () => {
-    const mine = new RangeError('mine')
-    const fail = async () => {
-      throw mine
-    }
-    const broken = { name: 'broken', sandbox: { create: fail, getById: fail, list: fail, destroy: fail } }
-    for (const call of [
-      () => compute.sandbox.create({ provider: broken }),
-      () => compute.sandbox.getById(broken, 'x'),
-      () => compute.sandbox.list(broken),
-      () => compute.sandbox.destroy(broken, 'x'),
-    ]) {
-      assert.equal(await failure(call()), mine)
-    }
-    const box = await compute.sandbox.create({
-      provider: plugin({
-        runCommand: fail,
-        getInfo: fail,
-        destroy: fail,
-        filesystem: { readFile: fail, readdir: fail },
-      }),
+  for (const mine of [new RangeError('mine'), new NotFoundError('ours')]) {
+    test(`come out as they were thrown: ${mine}`, async () => {
+      const fail = async () => {
+        throw mine
+      }
+      const broken = { name: 'broken', sandbox: { create: fail, getById: fail, list: fail, destroy: fail } }
+      for (const call of [
+        () => compute.sandbox.create({ provider: broken }),
+        () => compute.sandbox.getById(broken, 'x'),
+        () => compute.sandbox.list(broken),
+        () => compute.sandbox.destroy(broken, 'x'),
+      ]) {
+        assert.equal(await failure(call()), mine)
+      }
+      const box = await compute.sandbox.create({
+        provider: plugin({
+          runCommand: fail,
+          getInfo: fail,
+          destroy: fail,
+          filesystem: { readFile: fail, readdir: fail },
+        }),
+      })
+      for (const call of [
+        () => box.runCommand('true'),
+        () => box.runCommand('true', { timeout: 10_000 }),
+        () => box.runCode('1'),
+        () => box.getInfo(),
+        () => box.filesystem.readFile('/a'),
+        () => box.filesystem.readdir('/a'),
+        () => box.destroy(),
+      ]) {
+        assert.equal(await failure(call()), mine)
+      }
     })
-    for (const call of [
-      () => box.runCommand('true'),
-      () => box.runCommand('true', { timeout: 10_000 }),
-      () => box.runCode('1'),
-      () => box.getInfo(),
-      () => box.filesystem.readFile('/a'),
-      () => box.filesystem.readdir('/a'),
-      () => box.destroy(),
-    ]) {
-      assert.equal(await failure(call()), mine)
-    }
-  })
+  }
 
   test('come out as they were when they are ours', async () => {
     const mine = plugin()

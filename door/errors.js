@@ -143,12 +143,26 @@ const CLASSES = [
 ]
 const BY_CODE = new Map(CLASSES.map((type) => [type.code, type]))
 
+const RAISED = Symbol.for('computesdk.raised')
+
+/**
+ * What to reject the native half's call of a plug-in with. It sees no more of an error than the message, so that of one
+ * of ours begins with its class there; it comes out as it went in.
+ */
+function toNative(error) {
+  if (!isBranded(error, ComputeError.brand)) return error
+  const raised = new Error(`${error.name}: ${error.message}`)
+  hidden(raised, RAISED, error)
+  return raised
+}
+
 /**
  * The error to throw for one that Rust rejected with. Anything else, such as an exception of the user's own
  * callback, is what it was. Where it happened is told, where Rust did not get as far as to say it; `reason` is
  * that of the AbortSignal.
  */
 function fromNative(error, { operation, provider, sandboxId, reason } = {}) {
+  if (error instanceof Error && Object.hasOwn(error, RAISED)) return error[RAISED]
   const details = detailsOf(error)
   if (!details) return error
   const { kind, result, ...rest } = details
@@ -189,6 +203,7 @@ function isCommandExitError(value) {
 
 module.exports.calledBy = calledBy
 module.exports.fromNative = fromNative
+module.exports.toNative = toNative
 module.exports.isCommandExitError = isCommandExitError
 module.exports.AbortError = AbortError
 module.exports.AlreadyExistsError = AlreadyExistsError

@@ -2,7 +2,7 @@
 // Providers as handles for the native half: of our own ones, and of plug-ins, whose methods become one awaited function.
 
 const { isRecord } = require('./calls.js')
-const { UnsupportedError } = require('./errors.js')
+const { toNative, UnsupportedError } = require('./errors.js')
 const native = require('./load.js')
 
 /** The native handle of everything that was ever used as a provider. */
@@ -23,10 +23,14 @@ function handleOf(value) {
     return value
   }
   const handle = native.plugin(String(value.name ?? 'plugin'), (method, args) =>
-    callPlugin(value, method, args),
+    callPlugin(value, method, args).catch(raise),
   )
   handles.set(value, handle)
   return handle
+}
+
+function raise(error) {
+  throw toNative(error)
 }
 
 /** Calls a method of a plug-in's provider. Its sandboxes come back as a list. */
@@ -42,18 +46,20 @@ function handOver(plugin, sandbox) {
   return {
     id: String(sandbox.sandboxId ?? sandbox.id),
     native: sandbox,
-    call: async (path, args) => {
-      const names = path.split('.')
-      const name = names.pop()
-      const holder = names.reduce((object, key) => object?.[key], sandbox)
-      if (path === 'destroy' && typeof holder.destroy !== 'function') {
-        await plugin.sandbox.destroy(sandbox.sandboxId ?? sandbox.id)
-        return null
-      }
-      if (typeof holder?.[name] !== 'function') throw unsupported(plugin.name, path)
-      return plain(await holder[name](...args))
-    },
+    call: (path, args) => callSandbox(plugin, sandbox, path, args).catch(raise),
   }
+}
+
+async function callSandbox(plugin, sandbox, path, args) {
+  const names = path.split('.')
+  const name = names.pop()
+  const holder = names.reduce((object, key) => object?.[key], sandbox)
+  if (path === 'destroy' && typeof holder.destroy !== 'function') {
+    await plugin.sandbox.destroy(sandbox.sandboxId ?? sandbox.id)
+    return null
+  }
+  if (typeof holder?.[name] !== 'function') throw unsupported(plugin.name, path)
+  return plain(await holder[name](...args))
 }
 
 function unsupported(name, method) {

@@ -17,7 +17,8 @@ async function handleComputeRequest(...args) {
   const { request, provider, options } = asked(args)
   const { authorize, onAction, onError, ...policy } = options
   for (const [name, callback] of Object.entries({ authorize, onAction, onError })) {
-    if (callback !== undefined && typeof callback !== 'function') throw refusal(`\`${name}\` must be a function`)
+    if (callback !== undefined && typeof callback !== 'function')
+      throw refusal(`\`${name}\` must be a function`)
   }
   if (authorize === undefined) warnOfOpenDoor()
   const isWeb = isWebRequest(request)

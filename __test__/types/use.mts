@@ -445,15 +445,39 @@ export async function handler(provider: Provider, request: Request, body: any) {
   same<Response, Awaited<ReturnType<typeof positional>>>()
   const positional = () => handleHttpComputeRequest(request, provider, { authorize: () => true })
   await handleComputeRequest(parsed, provider)
+  await handleComputeRequest(parsed, undefined, { limits: { action: number, life: undefined } })
+  await handleComputeRequest(request)
+  same<Response, Awaited<ReturnType<typeof opened>>>()
+  const opened = () =>
+    handleComputeRequest({
+      request,
+      authorize: async ({ headers }, action) => (action.endsWith('list') ? false : headers.get('x-user')),
+      allowedActions: ['compute.sandbox.list'],
+      allowedCreateOptions: ['envs', 'sandboxId'],
+      createDefaults: { envs: { A: 'b', B: undefined }, resources: { memory: number } },
+      onAction: (action, sandboxId) => console.log(action.length, sandboxId?.length),
+      onError: async (error) => console.error(error),
+    })
+  await handleComputeRequest({
+    request: parsed,
+    authorize: (body) => body.action === 'compute.sandbox.create' && body.options?.runtime === 'python',
+  })
   const answer = await answered()
   same<typeof answer.status, number>()
   if (answer.success) same<typeof answer.fileContent, string | undefined>()
   else same<typeof answer.error, string>()
+  if (!answer.success && answer.code === 'TOO_LARGE') answer.error.trim()
   const params: HandleComputeRequestParams = { request, provider: undefined }
   // @ts-expect-error: no such action
   await handleComputeRequest({ request: { action: 'compute.sandbox.explode' } })
   // @ts-expect-error: no request
   await handleComputeRequest({ provider })
+  // @ts-expect-error: a body alone is not told from parameters
+  await handleComputeRequest(parsed)
+  // @ts-expect-error: never from a request
+  await handleComputeRequest({ request, allowedCreateOptions: ['mounts'] })
+  // @ts-expect-error: the client's going is told by its request
+  await handleComputeRequest({ request, createDefaults: { signal } })
   return params
 }
 

@@ -73,7 +73,7 @@ pub(super) fn with_details(message: &str, details: &Details<'_>) -> napi::Error 
     error
 }
 
-/// The classes that a plug-in may throw, by the names that they are written with.
+/// Our own classes, which a plug-in may throw: the door writes the name before the message.
 const RAISED: [(&str, ErrorKind); 10] = [
     ("AlreadyExistsError", ErrorKind::AlreadyExists),
     ("AuthenticationError", ErrorKind::Unauthenticated),

@@ -25,23 +25,8 @@ pub(super) const CLIENT_OPTIONS: [&str; 10] = [
     "network",
 ];
 
-/// These, and those that nobody can allow: directories of this machine, another provider.
-const KNOWN: [&str; 14] = [
-    "runtime",
-    "timeout",
-    "metadata",
-    "sandboxId",
-    "templateId",
-    "domain",
-    "envs",
-    "ports",
-    "resources",
-    "network",
-    "mounts",
-    "provider",
-    "options",
-    "signal",
-];
+/// Those that nobody can allow: directories of this machine, another provider, what only a caller can mean.
+const NEVER: [&str; 4] = ["mounts", "provider", "options", "signal"];
 
 /// Bytes of JSON that a client may have kept with a sandbox.
 const MAX_METADATA: usize = 4 << 10;
@@ -57,7 +42,7 @@ pub(super) struct Wish {
 
 impl Wish {
     pub(super) fn read(body: &Object<'_>, policy: &Policy) -> Result<Self> {
-        let options = body.object("options", &KNOWN)?;
+        let options = body.object("options", &[&CLIENT_OPTIONS[..], &NEVER].concat())?;
         let keys: Vec<_> = options.keys().collect();
         if let Some(key) = keys.iter().find(|key| !policy.create_options.contains(key)) {
             return Err(not_allowed(key, policy));
@@ -110,7 +95,7 @@ impl Wish {
         let is_input =
             matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::Unsupported | ErrorKind::NotFound);
         let is_taken = error.kind() == ErrorKind::AlreadyExists && self.keys.contains(&"sandboxId");
-        if is_taken || (is_input && self.keys.iter().any(|key| is_named(&key))) {
+        if is_taken || (is_input && self.keys.iter().any(is_named)) {
             return Failure::told(error);
         }
         Failure::hidden(error)

@@ -76,7 +76,7 @@ pub(super) struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// The body itself.
-    pub(super) fn body(text: &'a str, known: &'static [&'static str]) -> Result<Self> {
+    pub(super) fn body(text: &'a str, known: &[&'static str]) -> Result<Self> {
         let keys: Keys<'a> = serde_json::from_str(text).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => Error::invalid("The request body must be a JSON object"),
             _ => broken(),
@@ -85,12 +85,12 @@ impl<'a> Object<'a> {
     }
 
     /// An object in it whose keys are known. One that is not there is empty.
-    pub(super) fn object(&self, key: &str, known: &'static [&'static str]) -> Result<Self> {
+    pub(super) fn object(&self, key: &str, known: &[&'static str]) -> Result<Self> {
         let keys = self.read(key, "an object")?.unwrap_or_default();
         Self::of(format!("{}{key}.", self.prefix), keys, known)
     }
 
-    fn of(prefix: String, keys: Keys<'a>, known: &'static [&'static str]) -> Result<Self> {
+    fn of(prefix: String, keys: Keys<'a>, known: &[&'static str]) -> Result<Self> {
         let mut values: Vec<(&'static str, &'a RawValue)> = Vec::new();
         for (key, value) in keys.within(&prefix)? {
             let Some(name) = known.iter().find(|name| **name == key) else {
@@ -159,7 +159,7 @@ impl<'a> Object<'a> {
 
     /// A list of texts.
     pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<String>>> {
-        self.items(key, "an array of strings", "a string", |text| Some(text))
+        self.items(key, "an array of strings", "a string", Some)
     }
 
     /// A list of ports.

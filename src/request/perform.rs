@@ -242,7 +242,7 @@ async fn belongs(sandbox: &Sandbox, owner: Option<&str>) -> Result<bool> {
         Ok(info) => Ok(is_stamped(&info, owner)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         // What tells nothing of its sandboxes has never been given an owner: see `create`.
-        Err(error) if error.kind() == ErrorKind::Unsupported && owner.is_none() => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(owner.is_none()),
         Err(error) => Err(error),
     }
 }

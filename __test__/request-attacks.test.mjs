@@ -1,0 +1,504 @@
+// One attack on the request handler for each of its threats: what a stranger may send, and what it must not do.
+
+import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { after, before, describe } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { handleComputeRequest, local } from '../index.js'
+import { eventually, test } from './support.mjs'
+import { answered, post, serve, told, URL_ } from './web.mjs'
+
+const provider = local()
+const create = { action: 'compute.sandbox.create' }
+const KIB = 1024
+const MIB = KIB * KIB
+
+/** What a body is answered with. */
+const ask = async (body, options) => (await answered(post(body), { provider, ...options })).body
+const run = (sandboxId, command, more) => ({
+  action: 'compute.sandbox.runCommand',
+  sandboxId,
+  command,
+  ...more,
+})
+
+describe('what is no request for an action', () => {
+  test('other methods', async () => {
+    for (const method of ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+      const request = new Request(URL_, { method })
+      const { status, headers, body } = await answered(request, { provider })
+      assert.deepEqual([status, headers.get('allow')], [405, 'POST'], method)
+      assert.equal(body.error, 'Only POST requests are supported')
+      assert.equal(headers.get('access-control-allow-methods'), null)
+    }
+  })
+
+  test('bodies that are not JSON, whatever they say of themselves', async () => {
+    for (const type of [
+      'text/plain',
+      'application/x-www-form-urlencoded',
+      'multipart/form-data; boundary=a',
+      '',
+    ]) {
+      const { status, body } = await answered(post(create, { headers: { 'content-type': type } }), {
+        provider,
+      })
+      assert.deepEqual([status, body.code], [415, 'UNSUPPORTED_MEDIA_TYPE'], type)
+    }
+    for (const body of [
+      '',
+      '{',
+      'action=compute.sandbox.create',
+      '{"action":"compute.sandbox.create"',
+      '\0',
+      '{} x',
+    ]) {
+      const { status, body: answer } = await answered(post(body), { provider })
+      assert.deepEqual([status, answer.error], [400, 'Invalid JSON in request body'], body)
+    }
+  })
+
+  test('keys and actions that mean something to JavaScript', async () => {
+    for (const action of [
+      '__proto__',
+      'constructor',
+      'toString',
+      'compute.sandbox.constructor',
+      'compute.__proto__',
+    ]) {
+      assert.deepEqual((await ask({ action })).error, `Unknown action: ${action}`)
+      assert.equal((await handleComputeRequest({ request: { action }, provider })).status, 400)
+    }
+    for (const text of [
+      '{"action":"compute.sandbox.create","__proto__":{"allowedActions":["compute.sandbox.list"]}}',
+      '{"action":"compute.sandbox.create","constructor":{"prototype":{"polluted":true}}}',
+      '{"action":"compute.sandbox.create","options":{"__proto__":{"envs":{"A":"b"}}}}',
+    ]) {
+      assert.equal((await ask(text)).status, 400)
+      assert.equal((await handleComputeRequest({ request: JSON.parse(text), provider })).status, 400)
+      assert.equal({}.polluted, undefined)
+    }
+    // As data they are data.
+    const text = '{"action":"compute.sandbox.create","options":{"metadata":{"__proto__":{"polluted":true}}}}'
+    const { sandboxId } = await ask(text)
+    const { info } = await ask({ action: 'compute.sandbox.getInfo', sandboxId })
+    assert.equal(JSON.stringify(info.metadata), '{"__proto__":{"polluted":true}}')
+    assert.equal({}.polluted, undefined)
+  })
+
+  test('options of the handler, from a client', async () => {
+    const listing = { action: 'compute.sandbox.list' }
+    const opened = { request: listing, allowedActions: [listing.action], authorize: null }
+    const answer = await handleComputeRequest({ request: opened, provider })
+    assert.deepEqual([answer.status, answer.error], [400, 'Unknown field: request'])
+    const listed = await handleComputeRequest(opened, provider)
+    assert.equal(listed.status, 400)
+  })
+})
+
+describe('pages of other sites', () => {
+  const from = (headers, options) => answered(post(create, { headers }), { provider, ...options })
+
+  test('are refused, and told nothing that they could read', async () => {
+    for (const headers of [
+      { origin: 'https://evil.example' },
+      { origin: 'null' },
+      { origin: 'https://app.example.evil.example' },
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site', origin: 'https://other.app.example' },
+      { origin: 'https://evil.example', 'sec-fetch-site': 'same-origin' },
+    ]) {
+      const { status, headers: answer, body } = await from(headers)
+      assert.deepEqual([status, body.code], [403, 'PERMISSION_DENIED'], JSON.stringify(headers))
+      assert.equal(answer.get('access-control-allow-origin'), null)
+    }
+  })
+
+  test('a form cannot be one of ours', async () => {
+    // What a browser sends for <form enctype="text/plain"> with a field whose name is half of an object.
+    const headers = {
+      'content-type': 'text/plain',
+      origin: 'https://evil.example',
+      'sec-fetch-site': 'cross-site',
+    }
+    assert.equal(
+      (await answered(post('{"action":"compute.sandbox.create","path":"="}', { headers }), { provider }))
+        .status,
+      403,
+    )
+    delete headers.origin
+    delete headers['sec-fetch-site']
+    assert.equal(
+      (await answered(post('{"action":"compute.sandbox.create","path":"="}', { headers }), { provider }))
+        .status,
+      415,
+    )
+  })
+
+  test('a page of the own host may ask, and so may a program', async () => {
+    for (const headers of [
+      {},
+      { origin: 'https://app.example', 'sec-fetch-site': 'same-origin' },
+      { host: 'inner:3000', 'x-forwarded-host': 'app.example', origin: 'https://app.example' },
+    ]) {
+      const { status, body } = await from(headers)
+      assert.equal(status, 200, JSON.stringify(headers))
+      await provider.sandbox.destroy(body.sandboxId)
+    }
+  })
+
+  test('a site that is named may ask, and no other', async () => {
+    const options = { provider, allowedOrigins: ['https://front.example'] }
+    const preflight = (origin) =>
+      answered(
+        new Request(URL_, {
+          method: 'OPTIONS',
+          headers: {
+            origin,
+            'access-control-request-method': 'POST',
+            'access-control-request-headers': 'authorization,content-type',
+          },
+        }),
+        options,
+      )
+    const { status, headers, body } = await preflight('https://front.example')
+    assert.deepEqual([status, body], [204, null])
+    assert.equal(headers.get('access-control-allow-origin'), 'https://front.example')
+    assert.equal(headers.get('access-control-allow-methods'), 'POST')
+    assert.equal(headers.get('access-control-allow-headers'), 'authorization,content-type')
+    assert.equal(headers.get('vary'), 'Origin')
+    const made = await from({ origin: 'https://front.example', 'sec-fetch-site': 'cross-site' }, options)
+    assert.deepEqual(
+      [made.status, made.headers.get('access-control-allow-origin')],
+      [200, 'https://front.example'],
+    )
+    const other = await preflight('https://evil.example')
+    assert.deepEqual([other.status, other.headers.get('access-control-allow-origin')], [405, null])
+    assert.equal((await from({ origin: 'https://evil.example' }, options)).status, 403)
+  })
+})
+
+describe('sizes', () => {
+  test('a body of 10 MB is not read to its end', async () => {
+    let pulled = 0
+    let cancelled = false
+    const endless = new ReadableStream(
+      {
+        pull(controller) {
+          pulled += 64 * KIB
+          controller.enqueue(new Uint8Array(64 * KIB).fill(32))
+          if (pulled >= 10_000_000) controller.close()
+        },
+        cancel() {
+          cancelled = true
+        },
+      },
+      { highWaterMark: 0 },
+    )
+    // It says that it is small.
+    const { status, body } = await answered(post(endless, { headers: { 'content-length': '2' } }), {
+      provider,
+    })
+    assert.deepEqual([status, body.code], [413, 'TOO_LARGE'])
+    assert.ok(pulled < 5 * MIB, `${pulled} bytes were read`)
+    await eventually('it was told to stop', () => cancelled)
+  })
+
+  test('over HTTP: with a length, in chunks without one, in chunks of a byte', async () => {
+    const server = await serve((request) => handleComputeRequest({ request, provider }))
+    try {
+      const body = JSON.stringify({ ...create, content: 'a'.repeat(10_000_000) })
+      const headers = { 'content-type': 'application/json' }
+      const whole = await fetch(server.url, { method: 'POST', headers, body })
+      assert.equal(whole.status, 413)
+      const stream = new Blob([body]).stream()
+      const chunked = await fetch(server.url, { method: 'POST', headers, body: stream, duplex: 'half' })
+      assert.equal(chunked.status, 413)
+      const bytes = [...JSON.stringify(create)].map((byte) => `1\r\n${byte}\r\n`).join('')
+      const answer = await exchange(
+        server.port,
+        `POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n${bytes}0\r\n\r\n`,
+      )
+      assert.match(answer, /^HTTP\/1.1 200 OK/)
+      assert.deepEqual(server.errors, [])
+    } finally {
+      await server.close()
+    }
+  })
+
+  test('a body that never comes to its end', async () => {
+    const never = () => new ReadableStream({ start: (controller) => controller.enqueue(Buffer.from('{')) })
+    const late = await answered(post(never()), { provider, limits: { action: 100 } })
+    assert.deepEqual([late.status, late.body.code], [408, 'BODY_TIMEOUT'])
+    const gone = new AbortController()
+    const answer = answered(post(never(), { signal: gone.signal }), { provider })
+    setTimeout(() => gone.abort(), 50)
+    assert.equal((await answer).status, 499)
+    const broken = new ReadableStream({ start: (controller) => controller.error(new Error('reset')) })
+    assert.equal((await answered(post(broken), { provider })).status, 499)
+  })
+
+  test('JSON that is nested deeply, in both forms', async () => {
+    const deep = (depth) =>
+      `{"action":"compute.sandbox.create","args":${'['.repeat(depth)}${']'.repeat(depth)}}`
+    for (const depth of [40, 5000, 1_000_000]) {
+      const { status, body } = await answered(post(deep(depth)), { provider })
+      assert.deepEqual([status, body.success], [400, false])
+    }
+    for (const depth of [40, 5000, 100_000]) {
+      const answer = await handleComputeRequest({ request: JSON.parse(deep(depth)), provider })
+      assert.deepEqual([answer.status, answer.success], [400, false])
+    }
+  })
+
+  test('huge commands, codes, arguments and metadata', async () => {
+    const { sandboxId } = await ask(create)
+    const large = 'a'.repeat(256 * KIB + 1)
+    const argument = 'a'.repeat(128 * KIB)
+    for (const [status, body] of [
+      [413, run(sandboxId, large)],
+      [413, { action: 'compute.sandbox.runCode', sandboxId, code: large }],
+      [400, run(sandboxId, 'echo', { args: Array(1025).fill('a') })],
+      [400, run(sandboxId, 'echo', { args: [argument] })],
+      [400, run(sandboxId, 'echo', { args: Array(20).fill('a'.repeat(120 * KIB)) })],
+      [400, run(sandboxId, 'echo', { commandOptions: { env: { A: argument } } })],
+      [400, { ...create, options: { metadata: { a: 'b'.repeat(4096) } } }],
+    ]) {
+      const answer = await ask(body)
+      assert.deepEqual([answer.status, answer.success], [status, false])
+      assert.ok(JSON.stringify(answer).length < 1000)
+    }
+    const { result } = await ask(run(sandboxId, 'echo', { args: Array(1024).fill('a') }))
+    assert.equal(result.stdout.length, 2048)
+  })
+
+  test('output, and a file that is read', async () => {
+    const { sandboxId } = await ask(create)
+    const { result } = await ask(run(sandboxId, "head -c 20000000 /dev/zero | tr '\\0' a"))
+    assert.deepEqual([result.stdout.length, result.truncated, result.exitCode], [MIB, true, 0])
+    await ask(run(sandboxId, 'head -c 20000000 /dev/zero > /tmp/large'))
+    const answer = await ask({ action: 'compute.sandbox.filesystem.readFile', sandboxId, path: '/tmp/large' })
+    assert.deepEqual([answer.status, answer.code], [400, 'INVALID_ARGUMENT'])
+  })
+})
+
+describe('what a client may not have', () => {
+  test('an id of its own, an environment, a network, a directory of the host', async () => {
+    const options = {
+      envs: { A: 'b' },
+      templateId: 't',
+      network: 'full',
+      domain: 'evil.example',
+      ports: [22],
+      resources: {},
+    }
+    const mounts = [{ source: '/', target: '/host', mode: 'rw' }]
+    for (const [key, value] of Object.entries({
+      ...options,
+      mounts,
+      provider: 'e2b',
+      options: { envs: {} },
+    })) {
+      const answer = await ask({ ...create, options: { [key]: value } })
+      assert.deepEqual([answer.status, answer.error], [400, `\`options.${key}\` is not allowed`])
+    }
+    assert.equal((await ask({ ...create, options: { sandboxId: 'theirs' } })).status, 403)
+    const forged = await ask({ ...create, options: { metadata: { 'computesdk.owner': 'alice' } } })
+    assert.equal(forged.status, 400)
+    assert.equal((await ask({ ...create, options: { timeout: 0 } })).status, 400)
+  })
+
+  test('sandboxes whose ids it guesses, in whatever form', async () => {
+    for (const sandboxId of [
+      'sbx_0',
+      '../..',
+      '/etc/passwd',
+      '*',
+      'a\0b',
+      '%00',
+      ' ',
+      'x'.repeat(100_000),
+      '__proto__',
+    ]) {
+      for (const action of ['getInfo', 'runCommand']) {
+        const answer = await ask(run(sandboxId, 'id', { action: `compute.sandbox.${action}` }))
+        assert.deepEqual([answer.status, answer.code], [404, 'NOT_FOUND'], sandboxId.slice(0, 20))
+        assert.ok(answer.error.length < 200)
+      }
+      assert.equal((await ask({ action: 'compute.sandbox.destroy', sandboxId })).status, 200)
+    }
+  })
+
+  test('options of commands of other types, and others', async () => {
+    const { sandboxId } = await ask(create)
+    for (const commandOptions of [
+      1,
+      'x',
+      [],
+      { cwd: 1 },
+      { cwd: 'relative' },
+      { cwd: '/a\0b' },
+      { env: [] },
+      { env: { A: 1 } },
+      { env: { 'A=B': 'c' } },
+      { env: { A: 'b\0c' } },
+      { env: 'A=b' },
+      { timeout: -1 },
+      { timeout: 1.5 },
+      { timeout: '1000' },
+      { timeout: 1e300 },
+      { background: 1 },
+      { user: 'root' },
+      { stdin: 'x' },
+      { maxOutput: 1e12 },
+      { throwOnError: true },
+      { signal: {} },
+    ]) {
+      const answer = await ask(run(sandboxId, 'true', { commandOptions }))
+      assert.deepEqual([answer.status, answer.success], [400, false], JSON.stringify(commandOptions))
+    }
+  })
+
+  test('files of the host, by whatever path', async () => {
+    const { sandboxId } = await ask(create)
+    const read = (path) => ask({ action: 'compute.sandbox.filesystem.readFile', sandboxId, path })
+    for (const path of ['/etc/passwd\0.txt', 'etc/passwd', '../../etc/shadow', '', `/${'a'.repeat(5000)}`]) {
+      assert.equal((await read(path)).status, 400, path.slice(0, 20))
+    }
+    await ask(run(sandboxId, 'ln -s /proc/1/root/../../../../etc/shadow /tmp/link; ln -s / /tmp/root'))
+    for (const path of [
+      '/../../../etc/shadow',
+      '/tmp/link',
+      '/tmp/root/etc/shadow',
+      `/proc/1/root${process.execPath}`,
+    ]) {
+      const answer = await read(path)
+      assert.equal(answer.success, false, path)
+      assert.ok([400, 403, 404].includes(answer.status), `${path}: ${JSON.stringify(answer)}`)
+    }
+  })
+
+  test('what the server knows', async () => {
+    const secret = '/opt/secret/python3'
+    const answer = await ask(create, { provider: local({ python: secret }) })
+    assert.deepEqual(answer, {
+      success: false,
+      error: 'Internal error',
+      code: 'INTERNAL',
+      provider: 'local',
+      status: 500,
+    })
+    const authorize = () => {
+      throw Object.assign(new Error(`${secret} is gone`), { status: 200, code: secret })
+    }
+    const { status, headers, body } = await answered(post(create), { provider, authorize })
+    assert.deepEqual([status, body.error], [500, 'Internal error'])
+    assert.ok(!JSON.stringify([body, [...headers]]).includes('secret'))
+  })
+})
+
+describe('clients that go', () => {
+  let server
+  let sandboxId
+  before(async () => {
+    server = await serve((request) => handleComputeRequest({ request, provider }))
+    sandboxId = (await ask(create)).sandboxId
+  })
+  after(() => server.close())
+
+  /** How many processes there are in the sandbox whose line is this one. */
+  const count = async (line) => {
+    const box = await provider.sandbox.getById(sandboxId)
+    return Number((await box.runCommand(`pgrep -fcx '${line}'`)).stdout)
+  }
+
+  test('one that hangs up in the middle of a command has ended it', async () => {
+    for (const [line, body] of [
+      ['sleep 5001', run(sandboxId, 'sleep 5001 & sleep 5001')],
+      [
+        'sleep 5002',
+        { action: 'compute.sandbox.runCode', sandboxId, code: 'import os; os.system("sleep 5002")' },
+      ],
+    ]) {
+      const gone = new AbortController()
+      const headers = { 'content-type': 'application/json' }
+      const answer = fetch(server.url, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify(body),
+        signal: gone.signal,
+      })
+      answer.catch(() => {})
+      await eventually('it runs', async () => (await count(line)) > 0)
+      gone.abort()
+      await eventually('it has ended', async () => (await count(line)) === 0)
+    }
+  })
+
+  test('one that has gone before it was heard gets nothing done', async () => {
+    const left = (await provider.sandbox.list()).length
+    const { status } = await answered(post(create, { signal: AbortSignal.abort() }), { provider })
+    assert.equal(status, 499)
+    assert.equal((await provider.sandbox.list()).length, left)
+  })
+
+  test('one that goes while it is asked for', async () => {
+    const gone = new AbortController()
+    const authorize = async () => {
+      gone.abort()
+      await sleep(20)
+      return true
+    }
+    const left = (await provider.sandbox.list()).length
+    const { status } = await answered(post(create, { signal: gone.signal }), { provider, authorize })
+    assert.equal(status, 499)
+    await sleep(100)
+    assert.equal((await provider.sandbox.list()).length, left)
+  })
+
+  test('the signal of a request is let go of', async () => {
+    const { signal } = new AbortController()
+    let listening = 0
+    const { addEventListener, removeEventListener } = signal
+    signal.addEventListener = (...args) => {
+      listening += 1
+      return addEventListener.apply(signal, args)
+    }
+    signal.removeEventListener = (...args) => {
+      listening -= 1
+      return removeEventListener.apply(signal, args)
+    }
+    const request = post({ action: 'compute.sandbox.getInfo', sandboxId })
+    Object.defineProperty(request, 'signal', { value: signal })
+    assert.equal((await told(await handleComputeRequest({ request, provider }))).status, 200)
+    assert.equal(listening, 0)
+  })
+
+  test('a hundred at once are all served', async () => {
+    const headers = { 'content-type': 'application/json' }
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, async (_, number) => {
+        const body = JSON.stringify(run(sandboxId, `echo ${number}`))
+        return (await fetch(server.url, { method: 'POST', headers, body })).json()
+      }),
+    )
+    assert.deepEqual(
+      answers.map(({ result }) => result?.stdout),
+      answers.map((_, number) => `${number}\n`),
+    )
+    assert.deepEqual(server.errors, [])
+  })
+})
+
+/** All that comes back for what is sent over one connection. */
+function exchange(port, text) {
+  return new Promise((resolve, reject) => {
+    let got = ''
+    const socket = connect(port, '127.0.0.1', () => socket.write(text))
+    socket.setEncoding('utf8').on('data', (piece) => {
+      got += piece
+    })
+    socket.on('end', () => resolve(got)).on('error', reject)
+  })
+}
