@@ -57,6 +57,29 @@ export interface CodeResult extends CommandResult {
   output: string
   /** The language that the code was run as. */
   language: Language
+  /** With `context`: what the code gave, such as the value of its last line and its charts. */
+  results?: CodeOutput[]
+}
+
+/**
+ * Something that a piece of code gave, in every kind that its interpreter has for it. Pictures and PDF are base64;
+ * `data` has the columns of a table, and `chart` what a chart was drawn from.
+ */
+export interface CodeOutput {
+  text?: string
+  html?: string
+  markdown?: string
+  svg?: string
+  png?: string
+  jpeg?: string
+  pdf?: string
+  latex?: string
+  json?: JsonObject
+  javascript?: string
+  data?: Record<string, unknown[]>
+  chart?: JsonObject
+  /** Whether it is the value of the last line. */
+  isMain: boolean
 }
 
 /** The older name of {@link CommandResult}. */
@@ -110,6 +133,13 @@ export interface RunCommandOptions {
 export interface RunCodeOptions extends RunCommandOptions {
   /** The language. Default: the sandbox's `runtime`, else what the code looks like. */
   runtime?: Runtime | undefined
+  /**
+   * The name of an interpreter that keeps its state: the code sees the variables of all code that ran in it before. It is
+   * made when it is first named, one for each language, and its `cwd` is that of the first code. An exception that
+   * nothing catches is a result with exit code 1. Raises `UnsupportedError` where there are none, and with `stdin`,
+   * `user` or `background`.
+   */
+  context?: string | undefined
 }
 
 /** Options of `sandbox.waitForPort`. */
@@ -1164,6 +1194,8 @@ export declare class InvalidArgumentError extends ComputeError {
 /** What is named does not exist, or no longer: a file, a directory, a sandbox. */
 export declare class NotFoundError extends ComputeError {
   readonly code: 'NOT_FOUND'
+  /** What the command had written so far, if one was running. */
+  readonly result?: CommandResult
 }
 
 /** It exists, but may not be touched. */
@@ -1187,11 +1219,15 @@ export declare class RateLimitError extends ComputeError {
 /** A call that has no result of its own took too long. A command's `timeout` is a result instead. */
 export declare class TimeoutError extends ComputeError {
   readonly code: 'TIMEOUT'
+  /** What the command had written so far, if one was running. */
+  readonly result?: CommandResult
 }
 
 /** The provider cannot answer now. */
 export declare class UnavailableError extends ComputeError {
   readonly code: 'UNAVAILABLE'
+  /** What the command had written so far, if one was running. */
+  readonly result?: CommandResult
 }
 
 /** This provider, machine or version cannot do it; the message names what. */
@@ -1444,6 +1480,27 @@ export interface Limits {
   cpus?: number
   /** Processes and threads at once. Not there: as many as there is memory for. */
   processes?: number
+}
+
+/** An answer for the door to send. */
+export interface RequestAnswer {
+  status: number
+  /** Pairs of names and values. */
+  headers: Array<Array<string>>
+  body?: string
+  /** For the owner of the server, as an error. */
+  failure?: Failure
+}
+
+/** What the door must know before it asks. */
+export interface RequestDefaults {
+  /** Bytes of a body. */
+  body: number
+  /** Time for a body to come, in ms. */
+  action: number
+  /** The status and body of the answer where the telling itself has failed. */
+  status: number
+  failed: string
 }
 
 /** The facts about a sandbox. */
