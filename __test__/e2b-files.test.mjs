@@ -102,14 +102,14 @@ describe('the content of a file', () => {
 })
 
 describe('memory', () => {
-  const SIZE = 128
+  const SIZE = 256
 
   test('stays the same while a large file is written from a stream', async () => {
     const grown = await growth(`
       async function* pieces() { for (let at = 0; at < ${SIZE}; at++) yield Buffer.alloc(${MIB}, at) }
       await files.writeFile('/tmp/huge', pieces())`)
     assert.equal((await files.stat('/tmp/huge')).size, SIZE * MIB)
-    assert.ok(grown < 64, `${grown} MiB more for ${SIZE} MiB`)
+    assert.ok(grown < SIZE / 2, `${grown} MiB more for ${SIZE} MiB`)
   })
 
   test('stays the same while it is read as a stream', async () => {
@@ -117,7 +117,7 @@ describe('memory', () => {
       let bytes = 0
       for await (const piece of await files.readFile('/tmp/huge', { encoding: 'stream' })) bytes += piece.length
       if (bytes !== ${SIZE * MIB}) throw new Error('not all: ' + bytes)`)
-    assert.ok(grown < 64, `${grown} MiB more for ${SIZE} MiB`)
+    assert.ok(grown < SIZE / 2, `${grown} MiB more for ${SIZE} MiB`)
     await files.remove('/tmp/huge')
   })
 
@@ -163,6 +163,9 @@ describe('a directory', () => {
   })
 
   test('is copied, renamed and removed as a whole', async () => {
+    await failure(files.copy('/data', '/backup/of/data'), InvalidArgumentError, { message: /fifo/ })
+    assert.equal(await files.exists('/backup/of/data'), false)
+    await box.runCommand('mv /data/fifo /')
     await files.copy('/data', '/backup/of/data')
     assert.equal(await files.readFile('/backup/of/data/file'), 'seven b')
     await files.rename('/backup/of/data', '/moved')
@@ -174,10 +177,10 @@ describe('a directory', () => {
   })
 
   test('and pipes and devices are refused as files, at once', async () => {
-    for (const path of ['/data/sub', '/data/fifo', '/dev/zero']) {
+    for (const path of ['/data/sub', '/fifo', '/dev/zero']) {
       const begun = Date.now()
       await failure(files.readFile(path), InvalidArgumentError, { message: new RegExp(path) })
-      await failure(files.writeFile(path, 'x'), InvalidArgumentError)
+      if (path !== '/dev/zero') await failure(files.writeFile(path, 'x'), InvalidArgumentError)
       assert.ok(Date.now() - begun < 5_000)
     }
     assert.match(await files.readFile('/proc/self/status'), /^Name:/)
