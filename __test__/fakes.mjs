@@ -22,8 +22,9 @@ const E2B = fileURLToPath(new URL('../target/debug/e2b-fake', import.meta.url))
  * Starts a server that speaks E2B's wire: see `tests/fakes/e2b`. Options are those of the program, in camel case:
  * `{ tls: true, envdVersion: '0.5.0', jsonOnly: true, api: 'v1', … }`.
  *
- * Gives `url` (of both planes); with `tls`, `ca`: the file with the certificate of its authority; `fault(rule)` and
- * `clearFaults()`, with rules as in `tests/fakes/e2b/src/faults.rs`; `stats()`; and `stop()`.
+ * Gives `url` (of both planes); `account`: what `e2b()` takes to use it; with `tls`, `ca`: the file with the certificate of its authority; `fault(rule)` and
+ * `clearFaults()`, with rules as in `tests/fakes/e2b/src/faults.rs`; `stats()`; `asked(work)`: the requests that came while
+ * that was done, `{ method, path, headers }`, the latest 1000 of them; and `stop()`.
  */
 export async function e2bFake({ tls = false, ...options } = {}) {
   const directory = tls ? await mkdtemp(join(tmpdir(), 'e2b-fake-')) : undefined
@@ -39,14 +40,21 @@ export async function e2bFake({ tls = false, ...options } = {}) {
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`)
     return answer.status === 204 ? undefined : answer.json()
   }
+  const { url } = fake.ready
   return {
-    url: fake.ready.url,
+    url,
+    account: { apiKey: KEY, apiUrl: url, sandboxUrl: url },
     ca,
     pid: fake.pid,
     stop,
     fault: (rule) => ask('POST', '/__faults', rule),
     clearFaults: () => ask('DELETE', '/__faults'),
     stats: () => ask('GET', '/__stats'),
+    asked: async (work) => {
+      const { requests } = await ask('GET', '/__stats')
+      await work()
+      return ask('GET', `/__requests?from=${requests}`)
+    },
   }
 }
 

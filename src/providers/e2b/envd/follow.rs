@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::error::{is_gone, nonsense, of_refusal, silent};
 use super::messages::{
@@ -81,23 +81,29 @@ impl Following {
 
     async fn to_the_end(&mut self) -> Result<Exit> {
         let (mut patience, mut gives_signs) = (PATIENCE, false);
+        // However often the process is looked at meanwhile.
+        let mut heard = Instant::now();
         let mut look = LOOK;
         let mut next_look = Instant::now() + look;
         let mut looking: OptionFuture<BoxFuture<'static, Option<Exit>>> = None.into();
         let mut is_looking = false;
         loop {
             tokio::select! {
-                said = timeout(patience, self.messages.next()) => match said {
-                    Ok(Ok(Some(response))) => match self.hear(response).await? {
-                        Said::End(exit) => return Ok(exit),
-                        Said::Alive => gives_signs = true,
-                        Said::Output(_) => {}
-                    },
+                said = timeout_at(heard + patience, self.messages.next()) => match said {
+                    Ok(Ok(Some(response))) => {
+                        match self.hear(response).await? {
+                            Said::End(exit) => return Ok(exit),
+                            Said::Alive => gives_signs = true,
+                            Said::Output(_) => {}
+                        }
+                        heard = Instant::now();
+                    }
                     Ok(Err(Fault::Refused(refusal))) => return Err(of_refusal(&refusal)),
                     Ok(Err(Fault::Nonsense(reason))) => return Err(nonsense(&reason)),
                     Ok(Ok(None) | Err(Fault::Lost(_) | Fault::Foreign(_))) => {
                         self.gaps.store(true, Ordering::Relaxed);
                         self.listen_again().await?;
+                        heard = Instant::now();
                     }
                     Err(_) => {
                         if self.envd.health().await == Health::Gone {
@@ -110,6 +116,7 @@ impl Following {
                             patience = (patience * 2).min(LONGEST_PATIENCE);
                         }
                         self.listen_again().await?;
+                        heard = Instant::now();
                     }
                 },
                 () = sleep_until(next_look), if !is_looking && !self.is_terminal => {

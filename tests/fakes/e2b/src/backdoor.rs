@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::answer::{Answer, empty, json, text};
+use crate::request::Query;
 use crate::world::World;
 
 /// Takes connections for ever.
@@ -31,6 +32,10 @@ pub async fn serve(world: Arc<World>, listener: TcpListener) {
 async fn answer(world: &World, request: Request<Incoming>) -> Answer {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/__stats") => json(StatusCode::OK, &world.counters.read()),
+        (&Method::GET, "/__requests") => {
+            let from = Query::of(request.uri().query()).get("from").and_then(|from| from.parse().ok());
+            json(StatusCode::OK, &world.counters.requests(from.unwrap_or_default()))
+        }
         (&Method::DELETE, "/__faults") => {
             world.faults.clear();
             empty(StatusCode::NO_CONTENT)
@@ -47,6 +52,6 @@ async fn answer(world: &World, request: Request<Incoming>) -> Answer {
                 Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
             }
         }
-        _ => text(StatusCode::NOT_FOUND, "there are GET /__stats, POST /__faults and DELETE /__faults"),
+        _ => text(StatusCode::NOT_FOUND, "there are GET /__stats, GET /__requests, POST /__faults and DELETE /__faults"),
     }
 }

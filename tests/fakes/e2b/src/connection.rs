@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -74,9 +75,9 @@ impl Connection {
     }
 
     /// A request has come.
-    pub fn enter(&self, method: &str, path: &str) -> InFlight {
+    pub fn enter<B>(&self, request: &Request<B>) -> InFlight {
         let now = self.0.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-        self.0.world.counters.requested(method, path, now);
+        self.0.world.counters.requested(request, now);
         InFlight(self.clone())
     }
 }

@@ -92,6 +92,11 @@ impl Fake {
         self.world.counters.read()
     }
 
+    /// The latest requests, from this number on.
+    pub fn requests(&self, from: u64) -> Vec<stats::Came> {
+        self.world.counters.requests(from)
+    }
+
     /// Ends it and its sandboxes.
     pub async fn stop(self) {
         self.close();

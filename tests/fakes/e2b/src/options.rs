@@ -17,6 +17,9 @@ pub struct Options {
     pub envd_version: Version,
     /// envd answers binary protobuf with 415.
     pub json_only: bool,
+    /// What is started is not run: it has written a line and ended, at once. So a client is timed, and not what it
+    /// starts.
+    pub echo: bool,
     /// Which of the two ways to create and connect there are.
     pub api: Api,
     /// The `domain` of created sandboxes.
@@ -46,6 +49,7 @@ impl Default for Options {
             port: 0,
             envd_version: Version(0, 6, 13),
             json_only: false,
+            echo: false,
             api: Api::Both,
             domain: None,
             max_sandboxes: 100,
@@ -129,6 +133,7 @@ impl Options {
             match name.as_str() {
                 "--tls" => tls = true,
                 "--json-only" => options.json_only = true,
+                "--echo" => options.echo = true,
                 "--template" => options.templates.push(arguments.next().ok_or("--template names none")?),
                 "--ca" | "--port" | "--envd-version" | "--api" | "--domain" | "--max-sandboxes"
                 | "--max-connections" | "--max-streams" | "--max-hours" | "--pausing"

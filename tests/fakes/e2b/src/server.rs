@@ -116,7 +116,7 @@ async fn respond(
     connection: &Connection,
     request: Request<Incoming>,
 ) -> Result<Answer, h2::Error> {
-    let in_flight = connection.enter(request.method().as_str(), request.uri().path());
+    let in_flight = connection.enter(&request);
     let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let host = host.or_else(|| header(request.headers(), "host").map(str::to_owned));
     let target = target(request.headers(), host.as_deref());

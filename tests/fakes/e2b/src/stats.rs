@@ -1,9 +1,10 @@
 //! What came over the wire, counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use http::Request;
 use serde::Serialize;
 
 /// What came over the wire so far.
@@ -30,10 +31,27 @@ pub struct Stats {
     pub by_path: BTreeMap<String, u64>,
 }
 
+/// A request, as it came.
+#[derive(Clone, Debug, Serialize)]
+pub struct Came {
+    /// How many came before it.
+    pub number: u64,
+    /// Its method.
+    pub method: String,
+    /// Its path, with the query.
+    pub path: String,
+    /// Its headers, keys and tokens among them.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// How many requests are remembered: the latest.
+const REMEMBERED: usize = 1000;
+
 /// Counts.
 #[derive(Debug, Default)]
 pub struct Counters {
     stats: Mutex<Stats>,
+    latest: Mutex<VecDeque<Came>>,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -70,12 +88,37 @@ impl Counters {
     }
 
     /// A request came, on a connection with so many in flight now.
-    pub fn requested(&self, method: &str, path: &str, in_flight: u64) {
+    pub fn requested<B>(&self, request: &Request<B>, in_flight: u64) {
+        let (method, uri) = (request.method().as_str(), request.uri());
         let mut stats = self.stats();
+        let number = stats.requests;
         stats.requests += 1;
         stats.in_flight += 1;
         stats.max_in_flight = stats.max_in_flight.max(in_flight);
-        *stats.by_path.entry(format!("{method} {}", general(path))).or_default() += 1;
+        *stats.by_path.entry(format!("{method} {}", general(uri.path()))).or_default() += 1;
+        drop(stats);
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let headers = request.headers().iter();
+        let came = Came {
+            number,
+            method: method.to_owned(),
+            path: uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string),
+            headers: headers.map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
+        };
+        let mut latest = self.latest();
+        if latest.len() == REMEMBERED {
+            latest.pop_front();
+        }
+        latest.push_back(came);
+    }
+
+    fn latest(&self) -> MutexGuard<'_, VecDeque<Came>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The latest requests, from this number on.
+    pub fn requests(&self, from: u64) -> Vec<Came> {
+        self.latest().iter().filter(|came| came.number >= from).cloned().collect()
     }
 
     /// Its answer is over.

@@ -45,6 +45,9 @@ pub async fn start(
     let config = request.process.unwrap_or_default();
     let cwd = resolved(config.cwd.as_deref().unwrap_or_default(), user)
         .map_err(|why| Fault::new(Code::InvalidArgument, why))?;
+    if options.echo {
+        return Ok(Listening::echo(deadline));
+    }
     let size = request.pty.map(|pty| pty.size.unwrap_or_default());
     let stdin = size.is_none() && (request.stdin.unwrap_or(true) || options.envd_version < Version::NO_STDIN);
     let argv = std::iter::once(&config.cmd).chain(&config.args).cloned().collect();
@@ -204,6 +207,17 @@ pub struct Listening {
 }
 
 impl Listening {
+    /// To what has written a line and ended.
+    fn echo(deadline: Option<Instant>) -> Self {
+        let (sender, events) = mpsc::channel(2);
+        let line = DataEvent { stdout: Some(Bytes::from_static(b"echo\n")), ..DataEvent::default() };
+        for event in [Event::Data(line), Event::End(ended(Exit::Code(0)))] {
+            // There is room for both.
+            let _ = sender.try_send(event);
+        }
+        Self { pid: 1, events: Some(events), ended: None, deadline }
+    }
+
     /// The answer: everything that happens from now on. The caller may go; the process does not notice.
     pub fn answer(self, writer: Writer, headers: &HeaderMap) -> Response<crate::answer::Body> {
         let asked = header(headers, "keepalive-ping-interval").and_then(|text| text.parse().ok());
