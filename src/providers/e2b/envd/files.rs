@@ -10,7 +10,7 @@ use super::error::{About, not_regular, of_file, silent};
 use super::messages::{
     Empty, EntryInfo, EntryResponse, FileType, ListDirRequest, ListDirResponse, PathRequest, Timestamp,
 };
-use super::path::{check_changeable, check_movable, name, trimmed};
+use super::path::{check_changeable, check_movable, check_names, name, trimmed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Content, Entry, Files};
 use crate::transport::Repeat;
@@ -85,6 +85,7 @@ impl Files for Envd {
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        check_names(from)?;
         check_movable(to)?;
         self.put_elsewhere(super::copy::Way::Copy, from, to).await
     }

@@ -22,7 +22,7 @@ use crate::transport::Repeat;
 use crate::transport::connect::{Code, Fault, Messages, Refusal};
 
 /// How long a stream may be silent: more than twice as long as the server was asked to be.
-const PATIENCE: Duration = Duration::from_secs(12);
+const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(400) } else { Duration::from_secs(12) };
 /// The longest that one is waited for whose server never gives a sign of life by itself.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(192);
 /// How soon after each other a process whose stream was cut is looked for again.

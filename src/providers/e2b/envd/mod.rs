@@ -15,6 +15,8 @@ mod ports;
 mod process;
 mod script;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod version;
 mod write;
