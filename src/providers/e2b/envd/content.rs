@@ -40,7 +40,8 @@ impl Envd {
             self.check_regular(path).await?;
         }
         let answer = self.open(path).await?;
-        let Some(size) = total(&answer) else {
+        let is_empty = answer.status() == StatusCode::RANGE_NOT_SATISFIABLE;
+        let Some(size) = if is_empty { Some(0) } else { total(&answer) } else {
             return Ok(Content { size: None, bytes: pieces(answer.stream(), piece) });
         };
         if size == 0 {
@@ -82,7 +83,9 @@ impl Envd {
                 odd = self.until_odd(path) => return Err(odd),
             },
         };
-        if matches!(answer.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        // Some servers find that there is no part of what is empty.
+        let given = [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE];
+        if given.contains(&answer.status()) {
             return Ok(answer);
         }
         let foreign = Foreign::read(answer).await?;
