@@ -40,8 +40,7 @@ impl Envd {
             self.check_regular(path).await?;
         }
         let answer = self.open(path).await?;
-        let is_empty = answer.status() == StatusCode::RANGE_NOT_SATISFIABLE;
-        let Some(size) = if is_empty { Some(0) } else { total(&answer) } else {
+        let Some(size) = total(&answer) else {
             return Ok(Content { size: None, bytes: pieces(answer.stream(), piece) });
         };
         if size == 0 {
@@ -154,6 +153,9 @@ fn length(answer: &Answer) -> Option<u64> {
 
 /// Bytes of the whole file that an answer has, or has a part of.
 fn total(answer: &Answer) -> Option<u64> {
+    if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Some(0);
+    }
     match answer.headers().get(CONTENT_RANGE) {
         Some(range) => range.to_str().ok()?.rsplit('/').next()?.parse().ok(),
         None => length(answer),
