@@ -73,13 +73,13 @@ impl Following {
     pub(super) async fn follow(mut self, ended: watch::Sender<Option<Ended>>) {
         let output = self.output.clone();
         let outcome = tokio::select! {
-            outcome = self.to_the_end() => outcome,
+            outcome = self.until_the_end() => outcome,
             ((), ()) = async { tokio::join!(output.closed(), ended.closed()) } => return,
         };
         ended.send_replace(Some(outcome.map_err(Arc::new)));
     }
 
-    async fn to_the_end(&mut self) -> Result<Exit> {
+    async fn until_the_end(&mut self) -> Result<Exit> {
         let (mut patience, mut gives_signs) = (PATIENCE, false);
         let mut look = LOOK;
         let mut next_look = Instant::now() + look;

@@ -275,15 +275,6 @@ pub(super) struct EntryResponse {
 
 #[derive(Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct MoveRequest {
-    #[prost(string, tag = "1")]
-    pub(super) source: String,
-    #[prost(string, tag = "2")]
-    pub(super) destination: String,
-}
-
-#[derive(Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
-#[serde(default)]
 pub(super) struct ListDirRequest {
     #[prost(string, tag = "1")]
     pub(super) path: String,

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use prost::Message;
+use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -11,7 +13,7 @@ use super::messages::{DataEvent, Empty, EndEvent, ProcessEvent, ProcessResponse,
 use super::{Endpoint, Envd, Version};
 use crate::command::{self, RunOptions};
 use crate::error::ErrorKind;
-use crate::provider::{Command, Program};
+use crate::provider::{Cell, CellEvent, Command, Kernels, Program};
 
 /// What a server does about a request.
 enum Act {
@@ -52,9 +54,18 @@ impl Server {
     }
 
     fn envd(&self, version: &str) -> Envd {
-        let (base, sandbox) = (self.base.clone(), "itest".to_owned());
-        let token = Some("secret".to_owned());
-        Envd::new(Endpoint { base, sandbox, token, version: Version::read(version) }).unwrap()
+        let mut headers = HeaderMap::new();
+        let mut token = HeaderValue::from_static("secret");
+        token.set_sensitive(true);
+        headers.insert("x-access-token", token);
+        let server = || super::Server { base: self.base.clone(), headers: headers.clone() };
+        Envd::new(Endpoint {
+            sandbox: "itest".to_owned(),
+            version: Version::read(version),
+            daemon: server(),
+            interpreter: server(),
+        })
+        .unwrap()
     }
 
     /// What was asked for: paths, and the codec of each that is not binary.
@@ -289,4 +300,56 @@ async fn a_token_is_told_to_nobody() {
     let envd = server.envd("0.6.13");
     let told = format!("{envd:?} {:?}", run(&envd).await.unwrap_err());
     assert!(!told.contains("secret"), "{told}");
+}
+
+async fn cell(envd: &Envd, context: &str) -> crate::error::Result<Vec<CellEvent>> {
+    let cell = Cell { language: "node".to_owned(), context: context.to_owned(), ..Cell::default() };
+    envd.execute(&cell).await?.try_collect().await
+}
+
+#[tokio::test]
+async fn a_context_is_made_once_and_again_when_it_is_forgotten() {
+    let server = Server::new(|number, path| match path {
+        "contexts as json" => Act::Answer(200, JSON, format!(r#"{{"id":"c{number}"}}"#).into_bytes()),
+        "execute as json" if number == 2 => Act::Answer(404, "text/plain", b"Context c0 not found".to_vec()),
+        "execute as json" => {
+            let lines = r#"{"type":"stdout","text":"hi"}
+{"type":"keepalive"}
+{"type":"end_of_execution"}
+"#;
+            Act::Answer(200, "application/json", lines.into())
+        }
+        other => panic!("{other}"),
+    })
+    .await;
+    let envd = server.envd("0.6.13");
+    for _ in 0..2 {
+        assert_eq!(cell(&envd, "a").await.unwrap(), [CellEvent::Stdout("hi".to_owned())]);
+    }
+    let (context, execute) = ("contexts as json", "execute as json");
+    assert_eq!(server.seen(), [context, execute, execute, context, execute]);
+    cell(&envd, "b").await.unwrap();
+    assert_eq!(server.seen()[5..], [context, execute]);
+}
+
+#[tokio::test]
+async fn where_there_are_no_interpreters_that_is_said() {
+    let closed = r#"{"message":"The sandbox is running but port is not open","port":49999,"code":502}"#;
+    let server = Server::new(move |_, _| Act::Answer(502, JSON, closed.into())).await;
+    let error = cell(&server.envd("0.6.13"), "a").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(
+        error.message().contains("`context`") && error.hint().is_some_and(|hint| hint.contains("template"))
+    );
+}
+
+#[tokio::test]
+async fn code_that_is_cut_off_is_no_success() {
+    let server = Server::new(|_, path| match path {
+        "contexts as json" => Act::Answer(201, JSON, br#"{"id":"c"}"#.to_vec()),
+        "execute as json" => Act::Answer(200, JSON, b"{\"type\":\"stdout\",\"text\":\"hi\"}\n".to_vec()),
+        _ => Act::Answer(204, JSON, Vec::new()),
+    })
+    .await;
+    assert_eq!(cell(&server.envd("0.6.13"), "a").await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
