@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::api::Api;
-use super::envd::{self, Endpoint, Envd, Fate, Version};
-use super::kernel::{self, Kernel};
+use super::envd::{Endpoint, Envd, Fate, Server, Version};
+use super::kernel;
 use super::life::Life;
 use super::registry::{self, Key};
 use super::wire::{Sandbox, State};
@@ -19,6 +20,9 @@ use crate::provider::{
     Process, Running, Snapshot, Snapshotting,
 };
 use crate::transport::Secret;
+
+/// The port that envd listens on.
+const DAEMON: u16 = 49983;
 
 /// A sandbox that is held.
 #[derive(Debug)]
@@ -41,7 +45,6 @@ pub(super) struct E2bInstance {
 #[derive(Clone, Debug)]
 struct Way {
     envd: Envd,
-    kernel: Arc<Kernel>,
     token: Option<Secret>,
     /// Where its ports are, if not where all are.
     domain: Option<String>,
@@ -89,18 +92,34 @@ impl E2bInstance {
         if way.as_ref().is_some_and(|known| known.token == token && known.domain == domain) {
             return Ok(());
         }
+        let place = &self.api.place;
+        let daemon = place.daemon(domain.as_deref(), &self.remote, DAEMON);
+        let interpreter = place.direct(domain.as_deref(), &self.remote, kernel::PORT);
         let envd = Envd::new(Endpoint {
-            base: self.api.place.daemon(domain.as_deref(), &self.remote, envd::PORT),
             sandbox: self.remote.clone(),
-            token: token.as_ref().map(|token| token.reveal().to_owned()),
             version: Version::read(&sandbox.envd_version),
+            daemon: self.server(daemon, DAEMON, token.as_ref())?,
+            interpreter: self.server(interpreter, kernel::PORT, token.as_ref())?,
         })?;
         let fate: Arc<dyn Fate> = Arc::<Life>::clone(&self.life);
         envd.ask_about_its_end(Arc::downgrade(&fate));
-        let base = self.api.place.direct(domain.as_deref(), &self.remote, kernel::PORT);
-        let kernel = Arc::new(Kernel::new(&base, envd.headers_for(kernel::PORT)));
-        *way = Some(Way { envd, kernel, token, domain });
+        *way = Some(Way { envd, token, domain });
         Ok(())
+    }
+
+    /// A server in it, and what opens it.
+    fn server(&self, base: String, port: u16, token: Option<&Secret>) -> Result<Server> {
+        let unsendable = |_| {
+            Error::invalid(format!("E2B gave an id or a token that no header can hold: `{}`", self.remote))
+        };
+        let mut headers = HeaderMap::new();
+        // All sandboxes may be behind one address: these two say which is meant.
+        headers.insert("e2b-sandbox-id", HeaderValue::from_str(&self.remote).map_err(unsendable)?);
+        headers.insert("e2b-sandbox-port", HeaderValue::from(port));
+        if let Some(token) = token {
+            headers.insert("x-access-token", token.header().map_err(unsendable)?);
+        }
+        Ok(Server { base, headers })
     }
 
     /// How it is reached, asked for if that is not known yet.
@@ -257,8 +276,7 @@ impl Instance for E2bInstance {
 #[async_trait]
 impl Kernels for E2bInstance {
     async fn execute(&self, code: &Cell) -> Result<CellStream> {
-        let way = self.known_way().await?;
-        way.kernel.execute(&way.envd, code).await
+        self.envd().await?.execute(code).await
     }
 }
 

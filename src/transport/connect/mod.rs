@@ -92,11 +92,11 @@ impl Service {
             return Ok(answer);
         }
         let foreign = Foreign::read(answer).await?;
-        if let Some(refusal) = foreign.refusal() {
-            if foreign.status != StatusCode::UNSUPPORTED_MEDIA_TYPE {
-                self.spoken.is(codec);
-                return Err(Fault::Refused(refusal));
-            }
+        if foreign.status != StatusCode::UNSUPPORTED_MEDIA_TYPE
+            && let Some(refusal) = foreign.refusal()
+        {
+            self.spoken.is(codec);
+            return Err(Fault::Refused(refusal));
         }
         if codec == Codec::Json || !self.spoken.may_be_json(foreign.status) {
             return Err(Fault::Foreign(foreign));

@@ -1,14 +1,16 @@
 //! Contents of files, from the sandbox.
 
+use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use reqwest::header::{CONTENT_LENGTH, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use reqwest::{Method, StatusCode};
 
 use super::Envd;
-use super::error::{About, not_regular, of_file, words};
+use super::error::{About, not_regular, of_file, silent, words};
 use super::path::{is_device, is_made_up};
 use super::script::{As, Script};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,8 +23,12 @@ use crate::transport::{Answer, Repeat};
 pub(super) const ODD: Duration = Duration::from_millis(300);
 /// No disk of a sandbox is larger; what claims to be is full of holes.
 const LARGEST: u64 = 1 << 40;
-/// How often a content that was cut off is asked for again from there on.
+/// How often a part that was cut off is asked for again from there on.
 const RESUMES: u32 = 3;
+/// Larger files are read in parts of this size, several at once: one stream alone is held up by the way there and back.
+pub(super) const PART: u64 = 4 << 20;
+/// Parts that are on their way, or wait for their turn in memory.
+pub(super) const AT_ONCE: usize = 4;
 
 impl Envd {
     /// The content of a regular file.
@@ -34,7 +40,7 @@ impl Envd {
             self.check_regular(path).await?;
         }
         let answer = self.open(path).await?;
-        let Some(size) = length(&answer) else {
+        let Some(size) = total(&answer) else {
             return Ok(Content { size: None, bytes: pieces(answer.stream(), piece) });
         };
         if size == 0 {
@@ -48,22 +54,26 @@ impl Envd {
             ))
             .with_hint("it is a sparse file; read a part of it with a command"));
         }
-        let reading = Reading {
-            envd: self.clone(),
-            path: path.to_owned(),
-            bytes: answer.stream(),
-            at: 0,
-            size,
-            resumes: 0,
-        };
-        let bytes = stream::try_unfold(reading, Reading::next).boxed();
+        let here = if answer.status() == StatusCode::PARTIAL_CONTENT { size.min(PART) } else { size };
+        let first = Part { envd: self.clone(), path: Arc::from(path), at: 0, end: here };
+        let rest: Vec<Part> = (here..size)
+            .step_by(PART as usize)
+            .map(|at| Part { at, end: size.min(at + PART), ..first.clone() })
+            .collect();
+        let rest = stream::iter(rest).map(Part::whole).buffered(AT_ONCE);
+        // A part that is shorter than it should be is the last: the file has become shorter meanwhile.
+        let rest = rest.scan(false, |is_over, part| {
+            let part = (!*is_over).then_some(part);
+            *is_over |= part.as_ref().is_some_and(|part| part.as_ref().is_ok_and(|(_, is_whole)| !is_whole));
+            ready(part.map(|part| part.map(|(bytes, _)| bytes)))
+        });
+        let bytes = first.follow(answer.stream()).chain(rest).boxed();
         Ok(Content { size: Some(size), bytes: pieces(bytes, piece) })
     }
 
     /// Waits for the head of an answer, and looks meanwhile whether there can be one.
     async fn open(&self, path: &str) -> Result<Answer> {
-        let request = self.request(Method::GET, "files", &self.place(path, None))?;
-        let asking = self.send(request, Repeat::Idempotent);
+        let asking = self.ask_for(path, 0, PART);
         tokio::pin!(asking);
         let answer = match tokio::time::timeout(ODD, &mut asking).await {
             Ok(answer) => answer?,
@@ -72,7 +82,9 @@ impl Envd {
                 odd = self.until_odd(path) => return Err(odd),
             },
         };
-        if answer.status() == StatusCode::OK {
+        // Some servers find that there is no part of what is empty.
+        let given = [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE];
+        if given.contains(&answer.status()) {
             return Ok(answer);
         }
         let foreign = Foreign::read(answer).await?;
@@ -80,6 +92,13 @@ impl Envd {
             self.check_regular(path).await?;
         }
         Err(self.file_error(About::File, path, Fault::Foreign(foreign)).await)
+    }
+
+    /// Asks for a part of a file.
+    async fn ask_for(&self, path: &str, at: u64, end: u64) -> Result<Answer> {
+        let mut request = self.request(Method::GET, "files", &self.place(path, None))?;
+        request.headers_mut().insert(RANGE, super::value(&format!("bytes={at}-{}", end - 1))?);
+        self.send(request, Repeat::Idempotent).await
     }
 
     /// Looks whether a path leads to what is no regular file; never ready if not.
@@ -132,61 +151,74 @@ fn length(answer: &Answer) -> Option<u64> {
     answer.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A file that is being read.
-struct Reading {
-    envd: Envd,
-    path: String,
-    bytes: ByteStream,
-    at: u64,
-    size: u64,
-    resumes: u32,
+/// Bytes of the whole file that an answer has, or has a part of.
+fn total(answer: &Answer) -> Option<u64> {
+    if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Some(0);
+    }
+    match answer.headers().get(CONTENT_RANGE) {
+        Some(range) => range.to_str().ok()?.rsplit('/').next()?.parse().ok(),
+        None => length(answer),
+    }
 }
 
-impl Reading {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
-        while self.at < self.size {
-            match self.bytes.next().await {
-                Some(Ok(bytes)) => {
-                    self.at += bytes.len() as u64;
-                    return Ok(Some((bytes, self)));
-                }
-                Some(Err(cut)) => {
-                    if !self.resume(cut).await? {
-                        return Ok(None);
-                    }
-                }
-                None => {
-                    let cut = Error::new(ErrorKind::Unavailable, "the content was cut off before its end");
-                    if !self.resume(cut).await? {
-                        return Ok(None);
-                    }
-                }
-            }
+/// A part of a file that is being read. A file that is changed meanwhile is read as it is at each moment.
+#[derive(Clone)]
+struct Part {
+    envd: Envd,
+    path: Arc<str>,
+    at: u64,
+    end: u64,
+}
+
+impl Part {
+    /// All of it, and whether that is as much as it should be.
+    async fn whole(self) -> Result<(Bytes, bool)> {
+        let length = (self.end - self.at) as usize;
+        let mut pieces = self.follow(stream::empty().boxed());
+        let mut all = BytesMut::with_capacity(length);
+        while let Some(bytes) = pieces.next().await.transpose()? {
+            all.extend_from_slice(&bytes);
         }
-        Ok(None)
+        let is_whole = all.len() == length;
+        Ok((all.freeze(), is_whole))
     }
 
-    /// Goes on where the content was cut off; tells whether there is more of it. A file that is changed while it is
-    /// read is read as it is at each moment.
-    async fn resume(&mut self, cut: Error) -> Result<bool> {
-        if self.resumes == RESUMES {
-            return Err(cut);
-        }
-        self.resumes += 1;
-        let mut request = self.envd.request(Method::GET, "files", &self.envd.place(&self.path, None))?;
-        let from = HeaderValue::from_str(&format!("bytes={}-", self.at)).map_err(|_| cut.copy())?;
-        request.headers_mut().insert(RANGE, from);
-        let answer = self.envd.send(request, Repeat::Idempotent).await?;
-        match answer.status() {
-            StatusCode::PARTIAL_CONTENT => {
-                self.bytes = answer.stream();
-                Ok(true)
+    /// What comes of it over a connection, and over others where that is cut off.
+    fn follow(self, bytes: ByteStream) -> ByteStream {
+        stream::try_unfold((self, bytes, 0), async |(mut part, mut bytes, mut resumes)| {
+            while part.at < part.end {
+                let cut = match bytes.next().await {
+                    Some(Ok(piece)) => {
+                        part.at += piece.len() as u64;
+                        return Ok(Some((piece, (part, bytes, resumes))));
+                    }
+                    Some(Err(error)) => Some(error),
+                    None => None,
+                };
+                if resumes == RESUMES {
+                    return Err(cut.unwrap_or_else(silent));
+                }
+                resumes += 1;
+                match part.resume(cut).await? {
+                    Some(more) => bytes = more,
+                    None => return Ok(None),
+                }
             }
-            // It has become shorter meanwhile.
-            StatusCode::RANGE_NOT_SATISFIABLE => Ok(false),
-            StatusCode::OK if length(&answer).is_some_and(|length| length <= self.at) => Ok(false),
+            Ok(None)
+        })
+        .boxed()
+    }
+
+    /// What is left of it; `None` if the file has become shorter.
+    async fn resume(&self, cut: Option<Error>) -> Result<Option<ByteStream>> {
+        let answer = self.envd.ask_for(&self.path, self.at, self.end).await?;
+        match answer.status() {
+            StatusCode::PARTIAL_CONTENT => Ok(Some(answer.stream())),
+            StatusCode::RANGE_NOT_SATISFIABLE => Ok(None),
+            StatusCode::OK if length(&answer).is_some_and(|length| length <= self.at) => Ok(None),
             // Not every server gives parts.
-            StatusCode::OK => Err(cut),
+            StatusCode::OK => Err(cut.unwrap_or_else(silent)),
             _ => {
                 let foreign = Foreign::read(answer).await?;
                 Err(self.envd.file_error(About::File, &self.path, Fault::Foreign(foreign)).await)

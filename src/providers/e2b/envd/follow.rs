@@ -22,7 +22,7 @@ use crate::transport::Repeat;
 use crate::transport::connect::{Code, Fault, Messages, Refusal};
 
 /// How long a stream may be silent: more than twice as long as the server was asked to be.
-const PATIENCE: Duration = Duration::from_secs(12);
+const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(400) } else { Duration::from_secs(12) };
 /// The longest that one is waited for whose server never gives a sign of life by itself.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(192);
 /// How soon after each other a process whose stream was cut is looked for again.
@@ -73,13 +73,13 @@ impl Following {
     pub(super) async fn follow(mut self, ended: watch::Sender<Option<Ended>>) {
         let output = self.output.clone();
         let outcome = tokio::select! {
-            outcome = self.to_the_end() => outcome,
+            outcome = self.until_the_end() => outcome,
             ((), ()) = async { tokio::join!(output.closed(), ended.closed()) } => return,
         };
         ended.send_replace(Some(outcome.map_err(Arc::new)));
     }
 
-    async fn to_the_end(&mut self) -> Result<Exit> {
+    async fn until_the_end(&mut self) -> Result<Exit> {
         let (mut patience, mut gives_signs) = (PATIENCE, false);
         // However often the process is looked at meanwhile.
         let mut heard = Instant::now();

@@ -135,8 +135,9 @@ mod tests {
 
     #[test]
     fn what_is_told_twice_is_one_entry() {
-        let told = b"a\0d\0-\0-\0../b\0\xff\0f\0-\0-\0\0a\0d\04096\01.5\0\0\xff\0f\07\0-1.0\0\0";
-        let mut entries = read(&Bytes::from_static(told));
+        let told = [&b"a d - - ../b "[..], b"\xff f - -  ", b"a d 4096 1.5  ", b"\xff f 7 -1.0  "].concat();
+        let told: Bytes = told.into_iter().map(|byte| if byte == b' ' { 0 } else { byte }).collect();
+        let mut entries = read(&told);
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let [a, b] = &entries[..] else { panic!("{entries:?}") };
         let since = Duration::from_millis(1500);

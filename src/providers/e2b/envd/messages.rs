@@ -275,15 +275,6 @@ pub(super) struct EntryResponse {
 
 #[derive(Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct MoveRequest {
-    #[prost(string, tag = "1")]
-    pub(super) source: String,
-    #[prost(string, tag = "2")]
-    pub(super) destination: String,
-}
-
-#[derive(Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
-#[serde(default)]
 pub(super) struct ListDirRequest {
     #[prost(string, tag = "1")]
     pub(super) path: String,
@@ -346,5 +337,106 @@ impl FileType {
             "FILE_TYPE_SYMLINK" => Some(Self::Symlink),
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(event: ProcessEvent) -> ProcessResponse {
+        ProcessResponse { event: Some(event) }
+    }
+
+    fn all() -> Vec<ProcessResponse> {
+        let data = DataEvent { stdout: Some(Bytes::from_static(b"\0\xff\n")), ..DataEvent::default() };
+        let end = EndEvent { exit_code: -1, exited: false, status: "signal: killed".to_owned(), error: None };
+        vec![
+            event(ProcessEvent { start: Some(StartEvent { pid: 7 }), ..ProcessEvent::default() }),
+            event(ProcessEvent { data: Some(data), ..ProcessEvent::default() }),
+            event(ProcessEvent { end: Some(end), ..ProcessEvent::default() }),
+            event(ProcessEvent { keepalive: Some(Empty {}), ..ProcessEvent::default() }),
+        ]
+    }
+
+    #[test]
+    fn binary_is_as_the_schema_says() {
+        let bytes = |response: &ProcessResponse| response.encode_to_vec();
+        let [start, data, end, keepalive] = &all()[..] else { panic!("there are four") };
+        assert_eq!(bytes(start), b"\x0a\x04\x0a\x02\x08\x07");
+        assert_eq!(bytes(data), b"\x0a\x07\x12\x05\x0a\x03\0\xff\n");
+        // -1 is written as 1: zigzag.
+        assert_eq!(bytes(end), b"\x0a\x14\x1a\x12\x08\x01\x1a\x0esignal: killed");
+        assert_eq!(bytes(keepalive), b"\x0a\x02\x22\x00");
+    }
+
+    #[test]
+    fn both_codecs_say_the_same() {
+        for message in all() {
+            let binary = ProcessResponse::decode(&message.encode_to_vec()[..]).unwrap();
+            let json: ProcessResponse =
+                serde_json::from_slice(&serde_json::to_vec(&message).unwrap()).unwrap();
+            assert_eq!((&binary, &json), (&message, &message));
+        }
+    }
+
+    #[test]
+    fn json_is_read_in_all_its_spellings() {
+        let read = |text: &str| serde_json::from_str::<ProcessResponse>(text).unwrap().event.unwrap();
+        let end =
+            read(r#"{"event":{"end":{"exitCode":"3","exited":true,"status":"exit status 3","new":1}}}"#);
+        assert_eq!(end.end.unwrap().exit_code, 3);
+        assert_eq!(read(r#"{"event":{"end":{"exit_code":4}}}"#).end.unwrap().exit_code, 4);
+        // What is zero is left out, and what is null is not there.
+        assert_eq!(read(r#"{"event":{"end":{"exited":true,"error":null}}}"#).end.unwrap().exit_code, 0);
+        assert!(read(r#"{"event":{"keepalive":{}}}"#).keepalive.is_some());
+        for (base64, expected) in
+            [("_-8", &b"\xff\xef"[..]), ("/+8=", b"\xff\xef"), ("/+8", b"\xff\xef"), ("", b"")]
+        {
+            let data = read(&format!(r#"{{"event":{{"data":{{"stdout":"{base64}"}}}}}}"#)).data.unwrap();
+            assert_eq!(data.stdout.unwrap(), expected, "{base64}");
+        }
+        let entry = |text: &str| serde_json::from_str::<EntryInfo>(text).unwrap();
+        let file = entry(
+            r#"{"name":"a","type":"FILE_TYPE_FILE","size":"11","modifiedTime":"1969-12-31T23:59:58.500Z","owner":"u"}"#,
+        );
+        assert_eq!((file.size, file.kind), (11, FileType::File as i32));
+        let time = file.modified_time.unwrap();
+        assert_eq!((time.seconds, time.nanos), (-2, 500_000_000));
+        assert_eq!(time.time(), Some(SystemTime::UNIX_EPOCH - Duration::from_millis(1500)));
+        let other = entry(r#"{"type":2,"size":11,"symlink_target":"/x"}"#);
+        assert_eq!((other.kind, other.symlink_target.as_deref()), (FileType::Directory as i32, Some("/x")));
+        assert_eq!(entry(r#"{"type":"FILE_TYPE_NEW"}"#).kind, 0);
+        for wrong in [r#"{"event":{"start":{"pid":-1}}}"#, r#"{"event":{"data":{"stdout":"*"}}}"#, "{"] {
+            assert!(serde_json::from_str::<ProcessResponse>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_anywhere_is_an_error_or_less() {
+        for message in all() {
+            let binary = message.encode_to_vec();
+            for at in 0..binary.len() {
+                // A message may end wherever a field does; it is never something else.
+                let cut = ProcessResponse::decode(&binary[..at]);
+                assert!(cut.is_err() || cut == Ok(ProcessResponse::default()), "{at} of {binary:?}");
+            }
+            let json = serde_json::to_vec(&message).unwrap();
+            for at in 0..json.len() {
+                assert!(serde_json::from_slice::<ProcessResponse>(&json[..at]).is_err(), "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn requests_are_what_the_official_client_sends() {
+        let config = ProcessConfig { cmd: "/bin/bash".to_owned(), ..ProcessConfig::default() };
+        let start = StartRequest { process: Some(config), stdin: Some(false), pty: None, tag: None };
+        let json = serde_json::to_string(&start).unwrap();
+        assert_eq!(json, r#"{"process":{"cmd":"/bin/bash","args":[],"envs":{}},"stdin":false}"#);
+        let process = Some(ProcessSelector::by_pid(7));
+        let signal = SendSignalRequest { process, signal: Signal::Kill.into() };
+        let json = serde_json::to_string(&signal).unwrap();
+        assert_eq!(json, r#"{"process":{"pid":7},"signal":"SIGNAL_SIGKILL"}"#);
     }
 }

@@ -15,6 +15,8 @@ mod ports;
 mod process;
 mod script;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod version;
 mod write;
@@ -26,19 +28,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, Url};
 
 use self::error::{is_gone, silent};
 use self::messages::{Empty, ListResponse};
 pub(crate) use self::version::Version;
+use super::kernel::Kernel;
 use crate::error::{Error, Result};
-use crate::provider::Running;
+use crate::provider::{Cell, CellStream, Kernels, Running};
 use crate::transport::connect::{Foreign, Message, Service};
 use crate::transport::{Answer, Http, Repeat};
-
-/// The port that it listens on.
-pub(crate) const PORT: u16 = 49983;
 
 /// How long a sandbox may take to say that it is there.
 const HEALTH: Duration = Duration::from_secs(5);
@@ -46,25 +46,22 @@ const HEALTH: Duration = Duration::from_secs(5);
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Where envd of a sandbox is, and what opens it.
+/// Where a sandbox is.
 pub(crate) struct Endpoint {
-    /// Its address, without a path.
-    pub(crate) base: String,
-    /// The sandbox.
+    /// Its id.
     pub(crate) sandbox: String,
-    /// What it asks for, if it asks for anything.
-    pub(crate) token: Option<String>,
-    /// What it is able to.
+    /// What its envd is able to.
     pub(crate) version: Version,
+    /// Where its envd is.
+    pub(crate) daemon: Server,
+    /// Where its interpreters are, if it has any.
+    pub(crate) interpreter: Server,
 }
 
-impl Debug for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Endpoint")
-            .field("base", &self.base)
-            .field("sandbox", &self.sandbox)
-            .finish_non_exhaustive()
-    }
+/// A server in a sandbox: its address without a path, and what every request to it carries.
+pub(crate) struct Server {
+    pub(crate) base: String,
+    pub(crate) headers: HeaderMap,
 }
 
 /// Who knows what has become of a sandbox that is not found.
@@ -79,10 +76,12 @@ pub(crate) trait Fate: Send + Sync {
 pub(crate) struct Envd(Arc<Inner>);
 
 struct Inner {
-    endpoint: Endpoint,
+    sandbox: String,
+    version: Version,
     base: Url,
     headers: HeaderMap,
     service: Service,
+    kernel: Kernel,
     fate: Mutex<Option<Weak<dyn Fate>>>,
     /// User and group of what commands make.
     owner: OnceLock<String>,
@@ -90,41 +89,21 @@ struct Inner {
 
 impl Debug for Envd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Envd").field(&self.0.endpoint).finish()
+        f.debug_struct("Envd").field("sandbox", &self.0.sandbox).finish_non_exhaustive()
     }
 }
 
 impl Envd {
     /// That of a sandbox. Nothing is sent.
     pub(crate) fn new(endpoint: Endpoint) -> Result<Self> {
-        let base = Url::parse(&endpoint.base)
-            .map_err(|error| Error::invalid(format!("`{}` is no URL: {error}", endpoint.base)))?;
-        let mut headers = HeaderMap::new();
-        headers.insert(HeaderName::from_static("e2b-sandbox-id"), value(&endpoint.sandbox)?);
-        headers.insert(HeaderName::from_static("e2b-sandbox-port"), HeaderValue::from(PORT));
-        if let Some(token) = &endpoint.token {
-            let mut token = value(token)?;
-            token.set_sensitive(true);
-            headers.insert(HeaderName::from_static("x-access-token"), token);
-        }
+        let Endpoint { sandbox, version, daemon: Server { base: address, headers }, interpreter } = endpoint;
+        let base = Url::parse(&address)
+            .map_err(|error| Error::invalid(format!("`{address}` is no URL: {error}")))?;
         // Sandboxes with hosts of their own are of one make.
-        let make = endpoint.base.replace(&endpoint.sandbox, "*");
-        let service = Service::new(&endpoint.base, &make, headers.clone());
-        Ok(Self(Arc::new(Inner {
-            endpoint,
-            base,
-            headers,
-            service,
-            fate: Mutex::default(),
-            owner: OnceLock::new(),
-        })))
-    }
-
-    /// The headers of requests to another server beside it.
-    pub(crate) fn headers_for(&self, port: u16) -> HeaderMap {
-        let mut headers = self.0.headers.clone();
-        headers.insert(HeaderName::from_static("e2b-sandbox-port"), HeaderValue::from(port));
-        headers
+        let service = Service::new(&address, &address.replace(&sandbox, "*"), headers.clone());
+        let kernel = Kernel::new(&interpreter.base, interpreter.headers);
+        let (fate, owner) = (Mutex::default(), OnceLock::new());
+        Ok(Self(Arc::new(Inner { sandbox, version, base, headers, service, kernel, fate, owner })))
     }
 
     /// Says who is to be asked when the sandbox is not found.
@@ -137,11 +116,11 @@ impl Envd {
     }
 
     fn sandbox(&self) -> &str {
-        &self.0.endpoint.sandbox
+        &self.0.sandbox
     }
 
     fn version(&self) -> Version {
-        self.0.endpoint.version
+        self.0.version
     }
 
     fn service(&self) -> &Service {
@@ -179,9 +158,9 @@ impl Envd {
     fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> Result<Request> {
         let mut url = self.0.base.clone();
         {
-            let mut segments = url.path_segments_mut().map_err(|()| {
-                Error::invalid(format!("`{}` is no address of a server", self.0.endpoint.base))
-            })?;
+            let mut segments = url
+                .path_segments_mut()
+                .map_err(|()| Error::invalid(format!("`{}` is no address of a server", self.0.base)))?;
             segments.pop_if_empty().extend(path.split('/'));
         }
         if !query.is_empty() {
@@ -224,6 +203,13 @@ impl Envd {
             .collect();
         running.sort_unstable_by_key(|process| process.pid);
         Ok(running)
+    }
+}
+
+#[async_trait]
+impl Kernels for Envd {
+    async fn execute(&self, code: &Cell) -> Result<CellStream> {
+        self.0.kernel.execute(self, code).await
     }
 }
 

@@ -11,8 +11,6 @@ impl Version {
     pub(super) const DEFAULT_USER: Self = Self(0, 4, 0);
     /// Before it, standard input could not be ended.
     pub(super) const CLOSE_STDIN: Self = Self(0, 5, 2);
-    /// Puts files together from parts.
-    pub(super) const COMPOSE: Self = Self(0, 5, 6);
     /// Takes the content of a file as it is.
     pub(super) const RAW_UPLOAD: Self = Self(0, 5, 7);
     /// Knows for a while how processes have ended.
@@ -47,7 +45,7 @@ mod tests {
     #[test]
     fn versions_are_compared_by_their_numbers() {
         assert!(Version::read("0.5.10") > Version::RAW_UPLOAD);
-        assert!(Version::read("v0.5.6-rc1+build") == Version::COMPOSE);
+        assert!(Version::read("v0.5.7-rc1+build") == Version::RAW_UPLOAD);
         assert!(Version::read("0.4") == Version::DEFAULT_USER);
         assert!(Version::read("99.99.99") > Version::KEEPS_EXITS);
         assert!(Version::read("mine") > Version::KEEPS_EXITS);

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Body, Method, StatusCode};
 
 use super::Envd;
-use super::content::ODD;
+use super::content::{AT_ONCE, ODD, PART};
 use super::error::{About, of_file};
 use super::messages::{Empty, PathRequest};
 use super::path::{parent, trimmed};
@@ -23,14 +24,23 @@ use crate::transport::connect::{Code, Fault, Foreign};
 
 /// Content up to this size goes to its place at once, in one request: it arrives whole or not at all.
 const SMALL: usize = 256 << 10;
+/// From this size on, content goes in parts, several at once.
+const LARGE: u64 = 4 * PART;
 /// After a write was given up: what was sent of it may still be on its way.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Puts the file `$1` into the place of `$2`: where that leads to, if it is a link, and with mode and owner of what is
-/// there.
+/// there. If there are more arguments, it is first made of those parts.
 const COMMIT: &str = r#"
 new=$1
 no() { rm -f -- "$new"; echo "$1" >&2; exit 1; }
+if [ $# -gt 2 ]; then
+  path=$2
+  shift 2
+  cat -- "$@" > "$new" && chown "$(stat -c %u:%g -- "$1")" "$new" || no "no space left on device"
+  rm -f -- "$@"
+  set -- "$new" "$path"
+fi
 place=$(readlink -f -- "$2" && echo .) || { [ -L "$2" ] && no "too many levels of symbolic links"; no "no such file or directory"; }
 place=${place%??}
 if [ -e "$place" ]; then
@@ -76,17 +86,50 @@ impl Envd {
 
     /// Writes a new file beside the old one, and puts it into its place when it is complete.
     async fn replace_when_complete(&self, path: &str, content: Content) -> Result<()> {
-        let mut new = Begun {
-            envd: self,
-            path: Some(format!("{}/.computesdk-{}", parent(path).trim_end_matches('/'), random()?)),
-        };
-        let beside = new.path.clone().unwrap_or_default();
-        self.post(&beside, path, content, None).await?;
-        let ran = self.run(As::Root, COMMIT, &[&beside, path]).await?;
+        let beside = format!("{}/.computesdk-{}", parent(path).trim_end_matches('/'), random()?);
+        let mut new = Begun { envd: self, paths: vec![beside.clone()] };
+        let is_large = content.size.is_some_and(|size| size >= LARGE);
+        if is_large && self.version() >= Version::RAW_UPLOAD {
+            self.post_in_parts(path, content.bytes, &mut new.paths).await?;
+        } else {
+            self.post(&beside, path, content, None).await?;
+        }
+        let parts = new.paths[1..].iter().map(String::as_str);
+        let args: Vec<&str> = [beside.as_str(), path].into_iter().chain(parts).collect();
+        let ran = self.run(As::Root, COMMIT, &args).await?;
         if ran.exit != Exit::Code(0) {
             return Err(of_file(About::File, path, Code::Unknown, &ran.stderr));
         }
-        new.path = None;
+        new.paths.clear();
+        Ok(())
+    }
+
+    /// Sends a large content as several files at once. `paths` gets their names, after that which they are made of.
+    async fn post_in_parts(&self, path: &str, bytes: ByteStream, paths: &mut Vec<String>) -> Result<()> {
+        let mut parts = Parts { bytes, part: BytesMut::new(), rest: Bytes::new() };
+        let mut sending = FuturesUnordered::new();
+        loop {
+            while sending.len() >= AT_ONCE {
+                sending.next().await.transpose()?;
+            }
+            let part = tokio::select! {
+                biased;
+                Some(sent) = sending.next(), if !sending.is_empty() => {
+                    sent?;
+                    continue;
+                }
+                part = parts.fill() => part?,
+            };
+            if part.is_empty() {
+                break;
+            }
+            let name = format!("{}-{}", paths[0], paths.len());
+            paths.push(name.clone());
+            sending.push(async move { self.post(&name, path, Content::from(part), None).await });
+        }
+        while let Some(sent) = sending.next().await {
+            sent?;
+        }
         Ok(())
     }
 
@@ -189,23 +232,53 @@ impl Form {
     }
 }
 
-/// A new file that has not taken its place; removed if its writer fails or goes.
+/// A content in parts of equal size, but for the last.
+struct Parts {
+    bytes: ByteStream,
+    /// What has come of the next one.
+    part: BytesMut,
+    /// What has come beyond that.
+    rest: Bytes,
+}
+
+impl Parts {
+    /// The next one, empty at the end. Dropped: nothing is lost.
+    async fn fill(&mut self) -> Result<Bytes> {
+        while self.part.len() < PART as usize {
+            if self.rest.is_empty() {
+                match self.bytes.next().await.transpose()? {
+                    Some(bytes) => self.rest = bytes,
+                    None => break,
+                }
+            }
+            let room = PART as usize - self.part.len();
+            self.part.extend_from_slice(&self.rest.split_to(room.min(self.rest.len())));
+        }
+        Ok(self.part.split().freeze())
+    }
+}
+
+/// New files that have not taken their place; removed if their writer fails or goes.
 struct Begun<'a> {
     envd: &'a Envd,
-    path: Option<String>,
+    paths: Vec<String>,
 }
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        let Some(path) = self.path.take() else { return };
+        if self.paths.is_empty() {
+            return;
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let envd = self.envd.clone();
+        let (envd, paths) = (self.envd.clone(), std::mem::take(&mut self.paths));
         runtime.spawn(async move {
-            let request = PathRequest { path };
             for pause in [Duration::ZERO, SETTLE] {
                 tokio::time::sleep(pause).await;
-                let _ =
-                    envd.call::<_, Empty>("filesystem.Filesystem/Remove", &request, Repeat::Idempotent).await;
+                for path in &paths {
+                    let request = PathRequest { path: path.clone() };
+                    let method = "filesystem.Filesystem/Remove";
+                    let _ = envd.call::<_, Empty>(method, &request, Repeat::Idempotent).await;
+                }
             }
         });
     }
