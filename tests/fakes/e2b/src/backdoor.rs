@@ -52,6 +52,9 @@ async fn answer(world: &World, request: Request<Incoming>) -> Answer {
                 Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
             }
         }
-        _ => text(StatusCode::NOT_FOUND, "there are GET /__stats, GET /__requests, POST /__faults and DELETE /__faults"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are GET /__stats, GET /__requests, POST /__faults and DELETE /__faults",
+        ),
     }
 }
