@@ -63,7 +63,9 @@ describe('a command', () => {
     })
     const quoted = 'it\'s "a" $B; `c`'
     assert.equal(stdout, `${quoted}\ncommand\nsandbox\n${quoted}\n/tmp\n`)
-    const { stdout: words } = await shared.runCommand('printf', ['%s|', '$A', 'a b', '*', ''], { env: { A: '1' } })
+    const { stdout: words } = await shared.runCommand('printf', ['%s|', '$A', 'a b', '*', ''], {
+      env: { A: '1' },
+    })
     assert.equal(words, '$A|a b|*||')
     await failure(shared.runCommand('true', { cwd: '/no/such' }), NotFoundError, {
       message: 'Directory not found: /no/such',
@@ -92,7 +94,10 @@ describe('a command', () => {
     const reason = new Error('enough')
     const controller = new AbortController()
     const onStdout = () => controller.abort(reason)
-    const aborted = shared.runCommand('echo out; sleep 4712 & sleep 4712', { signal: controller.signal, onStdout })
+    const aborted = shared.runCommand('echo out; sleep 4712 & sleep 4712', {
+      signal: controller.signal,
+      onStdout,
+    })
     const error = await failure(aborted, AbortError, { code: 'ABORTED', retryable: false })
     assert.equal(error.cause, reason)
     assert.equal(error.result.stdout, 'out\n')
@@ -282,10 +287,10 @@ df`
     const { results } = await shared.runCode(code, { runtime: 'python', context: 'science' })
     assert.match(results[0].html, /<table/)
     assert.match(results[0].text, /a\n0 +1/)
-    const chart = await shared.runCode(
-      'import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()',
-      { runtime: 'python', context: 'science' },
-    )
+    const chart = await shared.runCode('import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()', {
+      runtime: 'python',
+      context: 'science',
+    })
     const png = chart.results.find(({ png }) => png)?.png
     assert.equal(Buffer.from(png, 'base64').subarray(1, 4).toString(), 'PNG')
   })

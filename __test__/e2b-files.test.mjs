@@ -67,7 +67,10 @@ describe('the content of a file', () => {
     }
     await files.writeFile('/tmp/pieces', pieces())
     const whole = Buffer.concat(Array.from({ length: 64 }, (_, at) => Buffer.alloc(100_000, at)))
-    assert.equal(digest(await collected(await files.readFile('/tmp/pieces', { encoding: 'stream' }))), digest(whole))
+    assert.equal(
+      digest(await collected(await files.readFile('/tmp/pieces', { encoding: 'stream' }))),
+      digest(whole),
+    )
     await files.writeFile('/tmp/blob', new Blob(['text and ', new Uint8Array([255])]))
     assert.equal((await files.readFile('/tmp/blob', { encoding: 'bytes' })).length, 10)
     // A source that fails leaves what was there.
@@ -139,7 +142,9 @@ describe('a directory', () => {
     await files.writeFile('/data/file', 'seven b')
     await files.writeFile('/data/.hidden', '')
     await files.writeFile('/data/new\nline', '1')
-    await box.runCommand('cd /data && ln -s sub to-sub && ln -s nowhere dangling && mkfifo fifo && touch -d 2001-02-03T04:05:06Z old')
+    await box.runCommand(
+      'cd /data && ln -s sub to-sub && ln -s nowhere dangling && mkfifo fifo && touch -d 2001-02-03T04:05:06Z old',
+    )
     const entries = await files.readdir('/data')
     assert.deepEqual(
       entries.map(({ name, type, size, symlinkTarget }) => [name, type, size, symlinkTarget]),

@@ -70,7 +70,8 @@ describe('over HTTP/2', () => {
       await box.runCommand('pkill sleep')
       await Promise.all(started.map(async ({ pid }) => (await box.getProcess(pid)).wait()))
     })
-    assert.ok(connections >= 1 && connections <= 2, `${connections}`)
+    // Each is looked at once in a while, beside its stream.
+    assert.ok(connections >= 1 && connections <= 4, `${connections}`)
   })
 
   test('a connection that is given up in good order is followed by another', async () => {
@@ -127,7 +128,11 @@ describe('over HTTP/2', () => {
 
   test('create is not repeated where it may have been done', async () => {
     const metadata = { reset: 'once' }
-    await fake.fault({ match: { path: '/sandboxes', method: 'POST' }, processed: true, action: { reset: {} } })
+    await fake.fault({
+      match: { path: '/sandboxes', method: 'POST' },
+      processed: true,
+      action: { reset: {} },
+    })
     await failure(sandbox.create({ metadata }), UnavailableError, { message: /^no answer from 127\.0\.0\.1/ })
     const made = await sandbox.list({ metadata })
     assert.equal(made.length, 1)
@@ -136,7 +141,10 @@ describe('over HTTP/2', () => {
 
   test('a connection that is torn down under load costs nobody an exit code', async () => {
     const started = many(30, (at) => box.runCommand(`sleep 0.6; echo ${at}; exit ${at}`))
-    await eventually('all have begun', async () => (await box.processes().then(() => fake.stats())).inFlight >= 30)
+    await eventually(
+      'all have begun',
+      async () => (await box.processes().then(() => fake.stats())).inFlight >= 30,
+    )
     await fake.fault({ match: { path: '/sandboxes' }, action: { close: {} } })
     const info = box.getInfo()
     const results = await started

@@ -37,7 +37,9 @@ async function control(method, path, body) {
 /** What was asked for while something was done: methods and paths, without the id. */
 async function calls(work) {
   const asked = await fake.asked(work)
-  return asked.map(({ method, path }) => `${method} ${path.split('?')[0].replace(/\/i[a-z0-9]{20}/, '/{id}')}`)
+  return asked.map(
+    ({ method, path }) => `${method} ${path.split('?')[0].replace(/\/i[a-z0-9]{20}/, '/{id}')}`,
+  )
 }
 
 describe('create', () => {
@@ -89,10 +91,7 @@ describe('create', () => {
     const one = await sandbox.create({ domain: 'other.example' })
     assert.equal(await one.getUrl({ port: 3000 }), `https://3000-${one.sandboxId}.other.example`)
     const two = await sandbox.create()
-    assert.equal(
-      await two.getUrl({ port: 3000, protocol: 'wss' }),
-      `wss://3000-${two.sandboxId}.e2b.app`,
-    )
+    assert.equal(await two.getUrl({ port: 3000, protocol: 'wss' }), `wss://3000-${two.sandboxId}.e2b.app`)
     await Promise.all([one.destroy(), two.destroy()])
   })
 
@@ -206,7 +205,9 @@ describe('an id of your own', () => {
       metadata: { user: 'u' },
     })
     assert.equal((await one.runCommand('true')).sandboxId, 'my-sandbox.1')
-    await failure(sandbox.create({ sandboxId: 'my-sandbox.1' }), AlreadyExistsError, { message: /my-sandbox/ })
+    await failure(sandbox.create({ sandboxId: 'my-sandbox.1' }), AlreadyExistsError, {
+      message: /my-sandbox/,
+    })
     await one.filesystem.writeFile('/tmp/mine', 'yes')
     const source = `
       const provider = c.e2b(${JSON.stringify(fake.account)})
@@ -276,7 +277,10 @@ describe('destroy', () => {
 
   test('fails where it is not known what came of it', async () => {
     const one = await sandbox.create()
-    await failure(e2b({ ...fake.account, apiKey: UNKNOWN_KEY }).sandbox.destroy(one.sandboxId), AuthenticationError)
+    await failure(
+      e2b({ ...fake.account, apiKey: UNKNOWN_KEY }).sandbox.destroy(one.sandboxId),
+      AuthenticationError,
+    )
     await fake.fault({ count: 0, match: { method: 'DELETE' }, action: { answer: { status: 500 } } })
     await failure(one.destroy(), UnavailableError, { status: 500, sandboxId: one.sandboxId })
     await fake.clearFaults()
@@ -328,7 +332,10 @@ describe('the end of a sandbox', () => {
     await control('POST', `/sandboxes/${paused.sandboxId}/pause`, {})
     await mine.destroy()
     const run = (one) => one.runCommand('true')
-    await failure(run(killed), NotFoundError, { message: /is gone: it was ended/, sandboxId: killed.sandboxId })
+    await failure(run(killed), NotFoundError, {
+      message: /is gone: it was ended/,
+      sandboxId: killed.sandboxId,
+    })
     await failure(run(paused), UnavailableError, { message: /is paused/, hint: /resume/, retryable: false })
     await failure(run(mine), NotFoundError, { message: /is gone: it was destroyed/ })
     await eventually('it has expired', async () => !(await sandbox.getById(expired.sandboxId)))

@@ -4,6 +4,7 @@ use std::error::Error as Failed;
 use std::io;
 
 use reqwest::Url;
+use reqwest::header::HeaderMap;
 
 use crate::error::{Error, ErrorKind};
 
@@ -80,6 +81,14 @@ pub(super) fn failed(error: reqwest::Error) -> Failure {
 pub(super) fn too_late(url: &Url, limit: std::time::Duration) -> Error {
     let message = format!("no answer from {} within {} ms", host_of(url), limit.as_millis());
     Error::new(ErrorKind::Timeout, message)
+}
+
+/// What a server knows a request by, for its support.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = ["x-request-id", "x-amzn-trace-id", "x-cloud-trace-context", "traceparent"]
+        .into_iter()
+        .find_map(|name| headers.get(name)?.to_str().ok())?;
+    Some(id.chars().take(200).collect())
 }
 
 fn host_of(url: &Url) -> String {

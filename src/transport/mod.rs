@@ -18,6 +18,7 @@ mod tls;
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use self::error::request_id;
 pub(crate) use self::pool::{Answer, Http};
 pub(crate) use self::retry::{Repeat, retry_after};
 pub use self::secret::Secret;

@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 
 use super::wire::Refusal;
 use crate::error::{Error, ErrorKind};
-use crate::transport::{Secret, retry_after};
+use crate::transport::{Secret, request_id, retry_after};
 
 /// Characters of somebody else's words that a message holds.
 const LONGEST: usize = 500;
@@ -112,11 +112,8 @@ fn missing(about: About<'_>, words: &str) -> Error {
 /// With what E2B's support asks for.
 fn traced(error: Error, status: StatusCode, headers: &HeaderMap) -> Error {
     let error = error.with_status(status.as_u16());
-    let id = ["x-request-id", "x-amzn-trace-id", "x-cloud-trace-context", "traceparent"]
-        .into_iter()
-        .find_map(|name| headers.get(name)?.to_str().ok());
-    match id {
-        Some(id) => error.with_request_id(id.chars().take(200).collect::<String>()),
+    match request_id(headers) {
+        Some(id) => error.with_request_id(id),
         None => error,
     }
 }

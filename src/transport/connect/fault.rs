@@ -8,7 +8,7 @@ use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::transport::Answer;
+use crate::transport::{Answer, request_id};
 
 /// Bytes of a foreign answer that are looked at: its words, if it has any.
 const WORDS: usize = 64 << 10;
@@ -81,6 +81,7 @@ impl From<RefusalBody> for Refusal {
 pub(crate) struct Foreign {
     pub(crate) status: StatusCode,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) request_id: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -89,6 +90,7 @@ impl Foreign {
     pub(crate) async fn read(answer: Answer) -> Result<Self> {
         use futures_util::StreamExt;
         let status = answer.status();
+        let request_id = request_id(answer.headers());
         let retry_after =
             answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let mut body = Vec::new();
@@ -99,7 +101,8 @@ impl Foreign {
                 break;
             }
         }
-        Ok(Self { status, retry_after: retry_after.map(Duration::from_secs), body: body.into() })
+        let retry_after = retry_after.map(Duration::from_secs);
+        Ok(Self { status, retry_after, request_id, body: body.into() })
     }
 
     /// The refusal that it is, if a service wrote it.

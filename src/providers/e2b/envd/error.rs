@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{Envd, Health};
 use crate::error::{Error, ErrorKind};
+use crate::transport::Secret;
 use crate::transport::connect::{Code, Fault, Foreign, Refusal};
 
 /// What the error of a file operation is about.
@@ -40,7 +41,7 @@ impl Envd {
     pub(super) async fn file_error(&self, about: About, path: &str, fault: Fault) -> Error {
         let error = match fault {
             Fault::Refused(refusal) => of_file(about, path, refusal.code, &refusal.message),
-            Fault::Foreign(foreign) => match (foreign.status, words(&foreign)) {
+            Fault::Foreign(foreign) => match (foreign.status, self.words(&foreign)) {
                 // Only envd itself tells what is wrong with a path in these ways.
                 (
                     StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR,
@@ -51,7 +52,7 @@ impl Envd {
                         StatusCode::NOT_FOUND => Code::NotFound,
                         _ => Code::Internal,
                     };
-                    of_file(about, path, code, &words)
+                    traced(of_file(about, path, code, &words), &foreign)
                 }
                 _ => self.of_foreign(&foreign).await,
             },
@@ -63,7 +64,7 @@ impl Envd {
 
     /// The error of an answer that a proxy gave in envd's place, or envd outside of its services.
     pub(super) async fn of_foreign(&self, foreign: &Foreign) -> Error {
-        let words = words(foreign);
+        let words = self.words(foreign);
         let error = match foreign.status {
             StatusCode::BAD_GATEWAY if is_gone(foreign) => return self.gone().await,
             StatusCode::BAD_GATEWAY if words.contains("port is not open") => {
@@ -106,9 +107,19 @@ impl Envd {
                 Error::new(ErrorKind::Internal, format!("an answer that nobody expects ({status}): {words}"))
             }
         };
+        let error = traced(error, foreign);
         match foreign.retry_after {
             Some(wait) => error.with_retry_after(wait),
             None => error,
+        }
+    }
+
+    /// What an answer says, without what opens the sandbox.
+    fn words(&self, foreign: &Foreign) -> String {
+        let words = words(foreign);
+        match &self.0.endpoint.token {
+            Some(token) => Secret::from(token.as_str()).hidden_in(words),
+            None => words,
         }
     }
 
@@ -122,6 +133,15 @@ impl Envd {
             )
             .with_hint("create another one"),
         }
+    }
+}
+
+/// With what E2B's support asks for.
+fn traced(error: Error, foreign: &Foreign) -> Error {
+    let error = error.with_status(foreign.status.as_u16());
+    match &foreign.request_id {
+        Some(id) => error.with_request_id(id.as_str()),
+        None => error,
     }
 }
 
