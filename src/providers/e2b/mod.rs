@@ -23,7 +23,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
@@ -151,6 +151,10 @@ impl Provider for E2b {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { kill: true }
+    }
+
+    fn life(&self) -> Option<Duration> {
+        self.config.timeout.map(Duration::from_millis)
     }
 
     async fn create(&self, request: &CreateRequest) -> Result<Arc<dyn Instance>> {
