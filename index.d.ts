@@ -1525,27 +1525,6 @@ export interface Limits {
   processes?: number
 }
 
-/** An answer for the door to send. */
-export interface RequestAnswer {
-  status: number
-  /** Pairs of names and values. */
-  headers: Array<Array<string>>
-  body?: string
-  /** For the owner of the server, as an error. */
-  failure?: Failure
-}
-
-/** What the door must know before it asks. */
-export interface RequestDefaults {
-  /** Bytes of a body. */
-  body: number
-  /** Time for a body to come, in ms. */
-  action: number
-  /** The status and body of the answer where the telling itself has failed. */
-  status: number
-  failed: string
-}
-
 /** The facts about a sandbox. */
 export interface SandboxInfo {
   /** The sandbox's id. */

@@ -97,6 +97,7 @@ impl E2bInstance {
         let interpreter = place.direct(domain.as_deref(), &self.remote, kernel::PORT);
         let envd = Envd::new(Endpoint {
             sandbox: self.remote.clone(),
+            token: token.clone(),
             version: Version::read(&sandbox.envd_version),
             daemon: self.server(daemon, DAEMON, token.as_ref())?,
             interpreter: self.server(interpreter, kernel::PORT, token.as_ref())?,

@@ -5,7 +5,6 @@ use serde::Deserialize;
 
 use super::{Envd, Health};
 use crate::error::{Error, ErrorKind};
-use crate::transport::Secret;
 use crate::transport::connect::{Code, Fault, Foreign, Refusal};
 
 /// What the error of a file operation is about.
@@ -117,8 +116,8 @@ impl Envd {
     /// What an answer says, without what opens the sandbox.
     fn words(&self, foreign: &Foreign) -> String {
         let words = words(foreign);
-        match &self.0.endpoint.token {
-            Some(token) => Secret::from(token.as_str()).hidden_in(words),
+        match &self.0.token {
+            Some(token) => token.hidden_in(words),
             None => words,
         }
     }

@@ -38,7 +38,7 @@ use super::kernel::Kernel;
 use crate::error::{Error, Result};
 use crate::provider::{Cell, CellStream, Kernels, Running};
 use crate::transport::connect::{Foreign, Message, Service};
-use crate::transport::{Answer, Http, Repeat};
+use crate::transport::{Answer, Http, Repeat, Secret};
 
 /// How long a sandbox may take to say that it is there.
 const HEALTH: Duration = Duration::from_secs(5);
@@ -50,6 +50,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Endpoint {
     /// Its id.
     pub(crate) sandbox: String,
+    /// What opens it, which is in no message.
+    pub(crate) token: Option<Secret>,
     /// What its envd is able to.
     pub(crate) version: Version,
     /// Where its envd is.
@@ -77,6 +79,7 @@ pub(crate) struct Envd(Arc<Inner>);
 
 struct Inner {
     sandbox: String,
+    token: Option<Secret>,
     version: Version,
     base: Url,
     headers: HeaderMap,
@@ -96,14 +99,15 @@ impl Debug for Envd {
 impl Envd {
     /// That of a sandbox. Nothing is sent.
     pub(crate) fn new(endpoint: Endpoint) -> Result<Self> {
-        let Endpoint { sandbox, version, daemon: Server { base: address, headers }, interpreter } = endpoint;
+        let Endpoint { sandbox, token, version, daemon: Server { base: address, headers }, interpreter } =
+            endpoint;
         let base = Url::parse(&address)
             .map_err(|error| Error::invalid(format!("`{address}` is no URL: {error}")))?;
         // Sandboxes with hosts of their own are of one make.
         let service = Service::new(&address, &address.replace(&sandbox, "*"), headers.clone());
         let kernel = Kernel::new(&interpreter.base, interpreter.headers);
         let (fate, owner) = (Mutex::default(), OnceLock::new());
-        Ok(Self(Arc::new(Inner { sandbox, version, base, headers, service, kernel, fate, owner })))
+        Ok(Self(Arc::new(Inner { sandbox, token, version, base, headers, service, kernel, fate, owner })))
     }
 
     /// Says who is to be asked when the sandbox is not found.
