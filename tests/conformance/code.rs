@@ -24,6 +24,7 @@ pub(super) const CASES: &[Case] = cases![
     code_reads_the_input_that_is_given,
     code_is_under_the_options_of_commands,
     impossible_code_is_refused,
+    a_context_keeps_its_variables_or_is_refused_by_name,
 ];
 
 async fn code(sandbox: &Sandbox, source: &str, language: Option<Language>) -> Result<CodeOutput, Error> {
@@ -176,5 +177,47 @@ async fn impossible_code_is_refused(at: At) {
             code(&sandbox, &source, Some(Python)).await.unwrap_err().kind(),
             ErrorKind::InvalidArgument
         );
+    }
+}
+
+async fn a_context_keeps_its_variables_or_is_refused_by_name(at: At) {
+    let sandbox = at.sandbox().await;
+    let run_in = async |context: &str, source: &str, timeout: Option<Duration>| {
+        let options = RunOptions { timeout, ..RunOptions::default() };
+        sandbox.run_code_in(context, source, Some(Python), Command::default(), options).await
+    };
+    let first = run_in("one", "x = 40\nprint('set')", None).await;
+    if sandbox.instance().kernels().is_none() {
+        let error = first.unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, Some("runCode")));
+        assert!(error.message().contains("`context`"), "{error}");
+        return;
+    }
+    let first = first.unwrap();
+    assert_eq!((first.output.stdout.as_str(), first.output.exit_code), ("set\n", 0));
+    assert_eq!(first.results, Some(Vec::new()));
+    let given = run_in("one", "x + 2", None).await.unwrap().results.unwrap();
+    assert_eq!(
+        (given.len(), given[0]["text"].as_str(), given[0]["is_main_result"].as_bool()),
+        (1, Some("42"), Some(true))
+    );
+    // Another one has variables of its own, and what nothing catches is a result.
+    let other = run_in("two", "import sys; print('before'); print(x)", None).await.unwrap().output;
+    assert_eq!((other.stdout.as_str(), other.exit_code), ("before\n", 1));
+    assert!(other.stderr.contains("NameError") && !other.stderr.contains('\u{1b}'), "{}", other.stderr);
+    // What takes too long is interrupted; its context is still there.
+    let endless = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)";
+    let late = run_in("one", endless, Some(Duration::from_secs(2))).await.unwrap().output;
+    assert_eq!((late.exit_code, late.timed_out, late.stdout.as_str()), (124, true, "begun\n"));
+    let given = run_in("one", "x", None).await.unwrap().results.unwrap();
+    assert_eq!(given[0]["text"].as_str(), Some("40"));
+    for (command, named) in [
+        (Command { user: Some("root".to_owned()), ..Command::default() }, "`user`"),
+        (Command { stdin: true, ..Command::default() }, "`stdin`"),
+    ] {
+        let refused = sandbox.run_code_in("one", "1", Some(Python), command, RunOptions::default()).await;
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.message().contains(named), "{error}");
     }
 }

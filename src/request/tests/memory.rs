@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
-    Capabilities, Command, Content, CreateRequest, Entry, Files, Filter, Info, Instance, Metrics, Process,
-    Provider, Status,
+    Attached, Capabilities, Command, Content, CreateRequest, Entry, Files, Filter, Info, Instance, Metrics,
+    Process, Provider, Running, Status,
 };
 use crate::request::Limits;
 
@@ -121,10 +121,10 @@ impl Instance for One {
     fn started(&self) -> &Table {
         &self.0.started
     }
-    async fn attach(&self, _: u32) -> Result<Option<Process>> {
+    async fn attach(&self, _: u32) -> Result<Option<Attached>> {
         Ok(None)
     }
-    async fn processes(&self) -> Result<Vec<u32>> {
+    async fn processes(&self) -> Result<Vec<Running>> {
         Ok(Vec::new())
     }
     fn files(&self) -> &dyn Files {
