@@ -10,7 +10,7 @@ use super::error::{About, not_regular, of_file, silent};
 use super::messages::{
     Empty, EntryInfo, EntryResponse, FileType, ListDirRequest, ListDirResponse, PathRequest, Timestamp,
 };
-use super::path::{check_changeable, check_movable, name, trimmed};
+use super::path::{check_changeable, check_movable, check_names, name, trimmed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Content, Entry, Files};
 use crate::transport::Repeat;
@@ -29,6 +29,7 @@ pub(super) enum Kind {
 #[async_trait]
 impl Files for Envd {
     async fn read(&self, path: &str, piece: usize) -> Result<Content> {
+        check_names(path)?;
         self.content(path, piece).await
     }
 
@@ -47,6 +48,7 @@ impl Files for Envd {
     }
 
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
+        check_names(path)?;
         let request = ListDirRequest { path: path.to_owned(), depth: 1 };
         let mut entries = match self.ask::<_, ListDirResponse>("ListDir", &request).await {
             Ok(ListDirResponse { entries }) if entries.iter().any(|entry| entry.symlink_target.is_some()) => {
@@ -85,6 +87,7 @@ impl Files for Envd {
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        check_names(from)?;
         check_movable(to)?;
         self.put_elsewhere(super::copy::Way::Copy, from, to).await
     }
@@ -120,6 +123,7 @@ impl Envd {
 
     /// What is at a path itself, be it a link; and what it is in the end.
     async fn look(&self, path: &str) -> Result<Option<(EntryInfo, Kind)>> {
+        check_names(path)?;
         let (bare, must_be_directory) = trimmed(path);
         let request = PathRequest { path: bare.to_owned() };
         let found: EntryResponse = match self.ask("Stat", &request).await {

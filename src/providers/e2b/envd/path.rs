@@ -51,11 +51,17 @@ pub(super) fn is_device(path: &str) -> bool {
     names.first() == Some(&"dev") && names.get(1) != Some(&"shm")
 }
 
-/// Refuses to change what belongs to the kernel, and what no file can be called. envd itself is root, and would do it.
-pub(super) fn check_changeable(path: &str) -> Result<()> {
+/// Refuses what no file can be called.
+pub(super) fn check_names(path: &str) -> Result<()> {
     if path.split('/').any(|name| name.len() > NAME_MAX) {
         return Err(Error::invalid(format!("name too long: {path}")));
     }
+    Ok(())
+}
+
+/// Refuses to change what belongs to the kernel. envd itself is root, and would do it.
+pub(super) fn check_changeable(path: &str) -> Result<()> {
+    check_names(path)?;
     if is_made_up(path) || is_device(path) {
         return Err(Error::new(ErrorKind::PermissionDenied, format!("permission denied: {path}")));
     }
