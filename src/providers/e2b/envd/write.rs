@@ -80,6 +80,14 @@ impl Envd {
             envd: self,
             path: Some(format!("{}/.computesdk-{}", parent(path).trim_end_matches('/'), random()?)),
         };
+        let written = self.write_beside(path, content, &mut new).await;
+        if written.is_err() {
+            let _ = tokio::time::timeout(SETTLE, new.clear()).await;
+        }
+        written
+    }
+
+    async fn write_beside(&self, path: &str, content: Content, new: &mut Begun<'_>) -> Result<()> {
         let beside = new.path.clone().unwrap_or_default();
         self.post(&beside, path, content, None).await?;
         let ran = self.run(As::Root, COMMIT, &[&beside, path]).await?;
@@ -193,6 +201,16 @@ impl Form {
 struct Begun<'a> {
     envd: &'a Envd,
     path: Option<String>,
+}
+
+impl Begun<'_> {
+    /// Removes what there is of it now. What is still on its way is removed later.
+    async fn clear(&self) {
+        let Some(path) = self.path.clone() else { return };
+        let request = PathRequest { path };
+        let method = "filesystem.Filesystem/Remove";
+        let _ = self.envd.call::<_, Empty>(method, &request, Repeat::Idempotent).await;
+    }
 }
 
 impl Drop for Begun<'_> {
