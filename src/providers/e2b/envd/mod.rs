@@ -86,6 +86,7 @@ struct Inner {
     fate: Mutex<Option<Weak<dyn Fate>>>,
     /// User and group of what commands make.
     owner: OnceLock<String>,
+    doomed: tree::Waiting,
 }
 
 impl Debug for Envd {
@@ -117,6 +118,7 @@ impl Envd {
             service,
             fate: Mutex::default(),
             owner: OnceLock::new(),
+            doomed: tree::Waiting::default(),
         })))
     }
 
