@@ -28,6 +28,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Url};
+use tokio_util::sync::CancellationToken;
 
 use self::error::{is_gone, silent};
 use self::messages::{Empty, ListResponse};
@@ -72,6 +73,9 @@ impl Debug for Endpoint {
 pub(crate) trait Fate: Send + Sync {
     /// The error of every call to it.
     async fn told(&self) -> Error;
+
+    /// Cancelled when it is known to have ended.
+    fn over(&self) -> CancellationToken;
 }
 
 /// envd of a sandbox. Clones are the same.
@@ -136,6 +140,11 @@ impl Envd {
 
     fn fate(&self) -> Option<Arc<dyn Fate>> {
         self.0.fate.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+
+    /// Cancelled when the sandbox is known to have ended.
+    fn over(&self) -> CancellationToken {
+        self.fate().map(|fate| fate.over()).unwrap_or_default()
     }
 
     fn sandbox(&self) -> &str {
