@@ -118,9 +118,13 @@ fn traced(error: Error, status: StatusCode, headers: &HeaderMap) -> Error {
     }
 }
 
-/// A time on the wire: whole seconds, never less than what was asked for.
+/// The longest time that can be said on the wire.
+const LONGEST_TIME: u64 = i32::MAX as u64;
+
+/// A time on the wire: whole seconds, never less than what was asked for, if it can be said at all.
 pub(super) fn seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+    let whole = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    whole.min(LONGEST_TIME)
 }
 
 impl Refusal {

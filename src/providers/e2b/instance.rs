@@ -141,6 +141,15 @@ impl E2bInstance {
         Ok(self.known_way().await?.envd)
     }
 
+    /// What comes of a call, unless the sandbox is known to have ended before: its connections need not say so.
+    async fn while_alive<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        tokio::select! {
+            biased;
+            outcome = call => outcome,
+            gone = self.life.ended() => Err(gone),
+        }
+    }
+
     /// Asks E2B about it; that it is not there is an error.
     async fn look(&self) -> Result<(Sandbox, SystemTime)> {
         self.life.check()?;
@@ -160,12 +169,6 @@ impl E2bInstance {
             self.life.check()?;
         }
         outcome
-    }
-
-    /// Notes that it was ended.
-    pub(super) fn ended(&self) {
-        self.life.end("it was destroyed".to_owned());
-        registry::forget(&self.key, self);
     }
 }
 
@@ -196,7 +199,7 @@ impl Instance for E2bInstance {
     }
 
     async fn spawn(&self, command: &Command) -> Result<Process> {
-        self.envd().await?.spawn(command).await
+        self.while_alive(async { self.envd().await?.spawn(command).await }).await
     }
 
     fn started(&self) -> &Table {
@@ -204,11 +207,11 @@ impl Instance for E2bInstance {
     }
 
     async fn attach(&self, pid: u32) -> Result<Option<Attached>> {
-        self.envd().await?.attach(pid).await
+        self.while_alive(async { self.envd().await?.attach(pid).await }).await
     }
 
     async fn processes(&self) -> Result<Vec<Running>> {
-        self.envd().await?.processes().await
+        self.while_alive(async { self.envd().await?.processes().await }).await
     }
 
     fn files(&self) -> &dyn Files {
@@ -221,7 +224,7 @@ impl Instance for E2bInstance {
     }
 
     async fn listens(&self, port: u16) -> Result<bool> {
-        self.envd().await?.listens(port).await
+        self.while_alive(async { self.envd().await?.listens(port).await }).await
     }
 
     async fn extend_timeout(&self, by: Duration) -> Result<()> {
@@ -256,8 +259,8 @@ impl Instance for E2bInstance {
         if self.life.check().is_err() {
             return Ok(());
         }
-        super::kill(self.api.clone(), self.remote.clone()).await?;
-        self.ended();
+        self.life.destroy().await?;
+        registry::forget(&self.key, self);
         Ok(())
     }
 
@@ -308,38 +311,38 @@ impl Snapshotting for E2bInstance {
 #[async_trait]
 impl Files for E2bInstance {
     async fn read(&self, path: &str, piece: usize) -> Result<Content> {
-        self.envd().await?.read(path, piece).await
+        self.while_alive(async { self.envd().await?.read(path, piece).await }).await
     }
 
     async fn write(&self, path: &str, content: Content) -> Result<()> {
-        self.envd().await?.write(path, content).await
+        self.while_alive(async { self.envd().await?.write(path, content).await }).await
     }
 
     async fn make_dir(&self, path: &str) -> Result<()> {
-        self.envd().await?.make_dir(path).await
+        self.while_alive(async { self.envd().await?.make_dir(path).await }).await
     }
 
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
-        self.envd().await?.list(path).await
+        self.while_alive(async { self.envd().await?.list(path).await }).await
     }
 
     async fn stat(&self, path: &str) -> Result<Option<Entry>> {
-        self.envd().await?.stat(path).await
+        self.while_alive(async { self.envd().await?.stat(path).await }).await
     }
 
     async fn exists(&self, path: &str) -> Result<bool> {
-        self.envd().await?.exists(path).await
+        self.while_alive(async { self.envd().await?.exists(path).await }).await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.envd().await?.rename(from, to).await
+        self.while_alive(async { self.envd().await?.rename(from, to).await }).await
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<()> {
-        self.envd().await?.copy(from, to).await
+        self.while_alive(async { self.envd().await?.copy(from, to).await }).await
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
-        self.envd().await?.remove(path).await
+        self.while_alive(async { self.envd().await?.remove(path).await }).await
     }
 }

@@ -1,9 +1,11 @@
 //! What is known about the life of a sandbox, for all handles of it and for everything that runs in it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
 use super::envd::Fate;
@@ -18,6 +20,9 @@ const CLOCKS: Duration = Duration::from_secs(2);
 
 const MIB: u64 = 1 << 20;
 
+/// The reason of an end that was asked for here.
+const DESTROYED: &str = "it was destroyed";
+
 /// The life of one sandbox.
 #[derive(Debug)]
 pub(super) struct Life {
@@ -26,13 +31,23 @@ pub(super) struct Life {
     remote: String,
     /// What was last known.
     known: Mutex<Info>,
-    ended: Mutex<bool>,
+    /// Cancelled when it is known to have ended.
+    over: CancellationToken,
+    /// E2B is being asked to end it: if it is missing, that is why.
+    destroying: AtomicBool,
     started: Table,
 }
 
 impl Life {
     pub(super) fn new(api: Api, remote: String, known: Info) -> Self {
-        Self { api, remote, known: Mutex::new(known), ended: Mutex::new(false), started: Table::default() }
+        Self {
+            api,
+            remote,
+            known: Mutex::new(known),
+            over: CancellationToken::new(),
+            destroying: AtomicBool::new(false),
+            started: Table::default(),
+        }
     }
 
     /// What was started in it and goes on.
@@ -45,16 +60,41 @@ impl Life {
     }
 
     fn has_ended(&self) -> bool {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+        self.over.is_cancelled()
+    }
+
+    /// Waits until it is known to have ended, for the error of every call after that.
+    pub(super) async fn ended(&self) -> Error {
+        self.over.cancelled().await;
+        self.gone()
+    }
+
+    /// Has E2B end it. That, once begun, goes on without its caller.
+    pub(super) async fn destroy(self: &Arc<Self>) -> Result<()> {
+        self.destroying.store(true, Ordering::Relaxed);
+        let life = Arc::clone(self);
+        let ending = tokio::spawn(async move {
+            let killed = life.api.kill(&life.remote).await;
+            match killed {
+                Ok(_) => life.end(DESTROYED),
+                Err(_) => life.destroying.store(false, Ordering::Relaxed),
+            }
+            killed.map(drop)
+        });
+        ending.await.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Internal, "the call was cut off").with_source(error))
+        })
     }
 
     /// Notes that it has ended; the first reason stays.
-    pub(super) fn end(&self, reason: String) {
-        let before = std::mem::replace(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner), true);
-        if !before {
+    pub(super) fn end(&self, reason: &str) {
+        {
             let mut known = self.known();
-            known.status = Status::Stopped;
-            known.reason = Some(reason);
+            if !self.has_ended() {
+                known.status = Status::Stopped;
+                known.reason = Some(reason.to_owned());
+                self.over.cancel();
+            }
         }
         self.started.close();
     }
@@ -85,8 +125,8 @@ impl Life {
 
     /// Notes what E2B says about it.
     pub(super) fn learn(&self, sandbox: &Sandbox) {
+        let mut known = self.known();
         if !self.has_ended() {
-            let mut known = self.known();
             *known = info(sandbox, Some(&known));
         }
     }
@@ -97,11 +137,13 @@ impl Life {
             let known = self.known();
             (known.expires_at, known.timeout)
         };
-        let expired = expires_at.is_some_and(|at| at <= SystemTime::now() + CLOCKS);
-        self.end(match expired {
-            true => format!("it has expired (timeout: {} ms)", timeout.as_millis()),
-            false => "it was ended".to_owned(),
-        });
+        if self.destroying.load(Ordering::Relaxed) {
+            self.end(DESTROYED);
+        } else if expires_at.is_some_and(|at| at <= SystemTime::now() + CLOCKS) {
+            self.end(&format!("its time was over (timeout: {} ms)", timeout.as_millis()));
+        } else {
+            self.end("it was ended");
+        }
     }
 
     /// The error of every call while it is paused.
@@ -117,6 +159,9 @@ impl Fate for Life {
     /// What leads to a sandbox says only that it is not running. Whether it has expired, was ended or is paused, the
     /// control plane knows.
     async fn told(&self) -> Error {
+        if self.destroying.load(Ordering::Relaxed) {
+            self.missing();
+        }
         match self.ask().await {
             Ok(_) if self.has_ended() => self.gone(),
             Ok(known) if known.status == Status::Stopped => self.paused(),
@@ -126,6 +171,10 @@ impl Fate for Life {
             }
             Err(error) => error,
         }
+    }
+
+    fn over(&self) -> CancellationToken {
+        self.over.clone()
     }
 }
 

@@ -229,13 +229,11 @@ impl Provider for E2b {
         if !is_possible_id(id) {
             return Ok(());
         }
-        if let Some(held) = registry::find_by_id(&api.place, id) {
+        let held = registry::find_by_id(&api.place, id).or_else(|| registry::find(&api.place, id));
+        if let Some(held) = held {
             return held.destroy().await;
         }
         if is_made_there(id) && kill(api.clone(), id.to_owned()).await? {
-            if let Some(held) = registry::find(&api.place, id) {
-                held.ended();
-            }
             return Ok(());
         }
         match named(&api, id).await? {

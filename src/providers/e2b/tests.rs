@@ -452,7 +452,7 @@ async fn expired_ended_and_paused_are_told_apart() {
     let missing = || json_answer(404, &json!({ "code": 404, "message": "Sandbox doesn't exist" }));
     let (error, status, reason) = afterwards(-1, missing).await;
     assert_eq!((error.kind(), status), (ErrorKind::NotFound, Status::Stopped));
-    assert_eq!(reason, "it has expired (timeout: 99000 ms)");
+    assert_eq!(reason, "its time was over (timeout: 99000 ms)");
     assert_eq!(error.message(), format!("the sandbox `{ID}` is gone: {reason}"));
     let (error, status, reason) = afterwards(100, missing).await;
     assert_eq!(

@@ -71,10 +71,12 @@ enum Said {
 impl Following {
     /// Follows it until it has ended, or nobody wants to know any more.
     pub(super) async fn follow(mut self, ended: watch::Sender<Option<Ended>>) {
-        let output = self.output.clone();
+        let (output, envd, over) = (self.output.clone(), self.envd.clone(), self.envd.over());
         let outcome = tokio::select! {
             outcome = self.until_the_end() => outcome,
             ((), ()) = async { tokio::join!(output.closed(), ended.closed()) } => return,
+            // The connections of a sandbox that has ended need not say so.
+            () = over.cancelled() => Err(envd.gone().await),
         };
         ended.send_replace(Some(outcome.map_err(Arc::new)));
     }

@@ -30,6 +30,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, Url};
+use tokio_util::sync::CancellationToken;
 
 use self::error::{is_gone, silent};
 use self::messages::{Empty, ListResponse};
@@ -71,6 +72,9 @@ pub(crate) struct Server {
 pub(crate) trait Fate: Send + Sync {
     /// The error of every call to it.
     async fn told(&self) -> Error;
+
+    /// Cancelled when it is known to have ended.
+    fn over(&self) -> CancellationToken;
 }
 
 /// envd of a sandbox. Clones are the same.
@@ -88,6 +92,7 @@ struct Inner {
     fate: Mutex<Option<Weak<dyn Fate>>>,
     /// User and group of what commands make.
     owner: OnceLock<String>,
+    doomed: tree::Waiting,
 }
 
 impl Debug for Envd {
@@ -106,8 +111,18 @@ impl Envd {
         // Sandboxes with hosts of their own are of one make.
         let service = Service::new(&address, &address.replace(&sandbox, "*"), headers.clone());
         let kernel = Kernel::new(&interpreter.base, interpreter.headers);
-        let (fate, owner) = (Mutex::default(), OnceLock::new());
-        Ok(Self(Arc::new(Inner { sandbox, token, version, base, headers, service, kernel, fate, owner })))
+        Ok(Self(Arc::new(Inner {
+            sandbox,
+            token,
+            version,
+            base,
+            headers,
+            service,
+            kernel,
+            fate: Mutex::default(),
+            owner: OnceLock::new(),
+            doomed: tree::Waiting::default(),
+        })))
     }
 
     /// Says who is to be asked when the sandbox is not found.
@@ -117,6 +132,11 @@ impl Envd {
 
     fn fate(&self) -> Option<Arc<dyn Fate>> {
         self.0.fate.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+
+    /// Cancelled when the sandbox is known to have ended.
+    fn over(&self) -> CancellationToken {
+        self.fate().map(|fate| fate.over()).unwrap_or_default()
     }
 
     fn sandbox(&self) -> &str {

@@ -3,16 +3,59 @@
 //! envd signals the process that it started and nothing else. So that children are found however far they have gone,
 //! each command has a mark of its own in its environment, which they inherit.
 
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, oneshot};
+
 use super::Envd;
+use super::error::nonsense;
 use super::script::As;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::Exit;
 
+/// Scripts that kill at once: while one does, those who come wait together for the other.
+const KILLERS: usize = 2;
+/// Whom one of them kills at most: their marks are one argument.
+const AT_ONCE: usize = 1000;
+
+/// What is to be killed, and has not been yet.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    doomed: Mutex<Vec<Doomed>>,
+    turns: Semaphore,
+}
+
+#[derive(Debug)]
+struct Doomed {
+    mark: String,
+    running: Option<u32>,
+    told: oneshot::Sender<Result<()>>,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { doomed: Mutex::default(), turns: Semaphore::new(KILLERS) }
+    }
+}
+
+impl Waiting {
+    fn add(&self, doomed: Doomed) {
+        self.doomed.lock().unwrap_or_else(PoisonError::into_inner).push(doomed);
+    }
+
+    /// Those that have waited longest. For each, somebody asks once.
+    fn take(&self) -> Vec<Doomed> {
+        let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = doomed.len().min(AT_ONCE);
+        doomed.drain(..taken).collect()
+    }
+}
+
 /// The variable with the mark.
 pub(super) const MARK: &str = "COMPUTESDK_RUN";
 
-/// Finds what carries the mark `$1`, the process `$2` if it is given, and all that came of those, but not what is
-/// dead already: `$found`, with a blank before and after each.
+/// Finds what carries one of the marks `$1`, each in a line, the processes `$2` if some are given, and all that came of
+/// those, but not what is dead already: `$found`, with a blank before and after each.
 const FIND: &str = r#"
 mark=$1 first=$2
 find_all() {
@@ -88,10 +131,45 @@ const SIGNAL: &str =
     r#"kill -s "$1" "$2" 2>/dev/null || kill -"$1" "$2" 2>/dev/null || ! kill -0 "$2" 2>/dev/null"#;
 
 impl Envd {
-    /// Kills all that came of a process, and it itself as long as it is known to run.
+    /// Kills all that came of a process, and it itself as long as it is known to run. Once begun, it goes on without its
+    /// caller.
     pub(super) async fn kill_tree(&self, mark: &str, running: Option<u32>) -> Result<()> {
-        let first = running.map(|pid| pid.to_string()).unwrap_or_default();
-        let ran = self.run(As::Root, &format!("{FIND}{KILL}"), &[mark, &first]).await?;
+        let (told, answer) = oneshot::channel();
+        self.0.doomed.add(Doomed { mark: mark.to_owned(), running, told });
+        let envd = self.clone();
+        tokio::spawn(async move { envd.kill_doomed().await });
+        answer.await.unwrap_or_else(|_| Err(nonsense("a kill was not answered")))
+    }
+
+    /// Kills all that is to be killed by now: looking through all processes takes as long for many as for one.
+    async fn kill_doomed(&self) {
+        let Ok(_turn) = self.0.doomed.turns.acquire().await else { return };
+        let doomed = self.0.doomed.take();
+        let killed = match doomed.is_empty() {
+            true => Ok(()),
+            false => self.kill_all(&doomed).await,
+        };
+        match killed {
+            // One of them may have kept it from the others.
+            Err(_) if doomed.len() > 1 => {
+                for one in doomed {
+                    let killed = self.kill_all(std::slice::from_ref(&one)).await;
+                    let _ = one.told.send(killed);
+                }
+            }
+            killed => {
+                for one in doomed {
+                    let _ = one.told.send(killed.as_ref().map(|()| ()).map_err(Error::copy));
+                }
+            }
+        }
+    }
+
+    async fn kill_all(&self, doomed: &[Doomed]) -> Result<()> {
+        let marks: Vec<&str> = doomed.iter().map(|one| one.mark.as_str()).collect();
+        let first: Vec<String> = doomed.iter().filter_map(|one| Some(one.running?.to_string())).collect();
+        let args = [marks.join("\n"), first.join(" ")];
+        let ran = self.run(As::Root, &format!("{FIND}{KILL}"), &[&args[0], &args[1]]).await?;
         match ran.exit {
             Exit::Code(0) => Ok(()),
             _ => Err(Error::new(ErrorKind::Unavailable, "what was killed has not ended")),

@@ -87,7 +87,16 @@ impl Envd {
     /// Writes a new file beside the old one, and puts it into its place when it is complete.
     async fn replace_when_complete(&self, path: &str, content: Content) -> Result<()> {
         let beside = format!("{}/.computesdk-{}", parent(path).trim_end_matches('/'), random()?);
-        let mut new = Begun { envd: self, paths: vec![beside.clone()] };
+        let mut new = Begun { envd: self, paths: vec![beside] };
+        let written = self.write_beside(path, content, &mut new).await;
+        if written.is_err() {
+            let _ = tokio::time::timeout(SETTLE, new.clear()).await;
+        }
+        written
+    }
+
+    async fn write_beside(&self, path: &str, content: Content, new: &mut Begun<'_>) -> Result<()> {
+        let beside = new.paths[0].clone();
         let is_large = content.size.is_some_and(|size| size >= LARGE);
         if is_large && self.version() >= Version::RAW_UPLOAD {
             self.post_in_parts(path, content.bytes, &mut new.paths).await?;
@@ -264,6 +273,21 @@ struct Begun<'a> {
     paths: Vec<String>,
 }
 
+impl Begun<'_> {
+    /// Removes what there is of them now. What is still on its way is removed later.
+    async fn clear(&self) {
+        remove(self.envd, &self.paths).await;
+    }
+}
+
+async fn remove(envd: &Envd, paths: &[String]) {
+    for path in paths {
+        let request = PathRequest { path: path.clone() };
+        let method = "filesystem.Filesystem/Remove";
+        let _ = envd.call::<_, Empty>(method, &request, Repeat::Idempotent).await;
+    }
+}
+
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         if self.paths.is_empty() {
@@ -274,11 +298,7 @@ impl Drop for Begun<'_> {
         runtime.spawn(async move {
             for pause in [Duration::ZERO, SETTLE] {
                 tokio::time::sleep(pause).await;
-                for path in &paths {
-                    let request = PathRequest { path: path.clone() };
-                    let method = "filesystem.Filesystem/Remove";
-                    let _ = envd.call::<_, Empty>(method, &request, Repeat::Idempotent).await;
-                }
+                remove(&envd, &paths).await;
             }
         });
     }

@@ -1,7 +1,7 @@
 //! A server that speaks E2B's wire on the loopback address: what a client of E2B is tested against.
 //!
 //! Everything in it runs for real: each sandbox is a sandbox of the provider `local`. What E2B's machines do
-//! and this cannot do: users other than one, limits by template, the network, memory in snapshots.
+//! and this cannot do: users other than one, more than 64 terminals at once, the network, memory in snapshots.
 //!
 //! * [`options`] – what a fake is to be.
 //! * [`server`] – what is served, over which [`connection`]s and which [`tls`]; [`request`], [`answer`] – what comes

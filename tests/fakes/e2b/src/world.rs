@@ -11,6 +11,7 @@ use computesdk::providers::local::{Config, Local};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::control::sandboxes::{SMALL, disk_mb};
 use crate::faults::Faults;
 use crate::options::{Options, Version};
 use crate::sandbox::{Sandbox, State, Wishes, own_variables};
@@ -115,6 +116,7 @@ impl World {
         }
         let known = TEMPLATES.contains(&name)
             || name.starts_with(INTERPRETER)
+            || name.starts_with(SMALL)
             || self.options.templates.iter().any(|template| template == name);
         known.then_some(Origin::Template)
     }
@@ -129,7 +131,9 @@ impl World {
         let id = format!("i{}", random::<20>(b"abcdefghijklmnopqrstuvwxyz0123456789")?);
         let mut envs = wishes.envs.clone();
         envs.extend(own_variables(&id, &wishes.template));
-        let request = CreateRequest { sandbox_id: Some(id.clone()), envs, ..CreateRequest::default() };
+        let resources = Resources { disk: Some(disk_mb(&wishes.template) << 20), ..Resources::default() };
+        let sandbox_id = Some(id.clone());
+        let request = CreateRequest { sandbox_id, envs, resources, ..CreateRequest::default() };
         let instance = self.provider.create(&request).await?;
         let secure = wishes.secure && self.options.envd_version >= Version::ACCESS_TOKEN;
         let token = secure.then(|| random::<40>(b"0123456789abcdef")).transpose()?;

@@ -18,7 +18,13 @@ use crate::world::{Origin, World};
 /// What a sandbox has, as the templates of E2B do.
 pub const CPUS: u32 = 2;
 pub const MEMORY_MB: u64 = 2048;
-pub const DISK_MB: u64 = 1024;
+
+/// MiB of files that a sandbox of a template may have: of `disk-16` 16, of most 1024.
+pub fn disk_mb(template: &str) -> u64 {
+    template.strip_prefix(SMALL).and_then(|size| size.parse().ok()).unwrap_or(1024)
+}
+/// What the names of templates begin with that say how much that is.
+pub const SMALL: &str = "disk-";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,7 +161,7 @@ pub(super) fn listed(world: &World, sandbox: &Sandbox) -> Value {
         "endAt": sandbox.end_at(),
         "cpuCount": CPUS,
         "memoryMB": MEMORY_MB,
-        "diskSizeMB": DISK_MB,
+        "diskSizeMB": disk_mb(&sandbox.wishes.template),
         "state": state,
         "volumeMounts": [],
     });

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::path::{is_user, name, resolved};
 use super::refused;
+use super::words;
 use crate::answer::{Answer, json};
 use crate::options::{Options, Version};
 use crate::request::{Query, header};
@@ -100,7 +101,7 @@ async fn composed(
         let content = files.read(&path, PIECE).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, format!("source file not found: {source}")),
             ErrorKind::InvalidArgument => bad(format!("source path is not a regular file: {source}")),
-            _ => failed(format!("error opening source file {source}: {error}")),
+            _ => failed(format!("error opening source file {source}: {}", words::of(&error))),
         })?;
         contents.push(content.bytes);
         sources.push(path);
@@ -110,7 +111,7 @@ async fn composed(
         ErrorKind::QuotaExceeded => {
             (StatusCode::INSUFFICIENT_STORAGE, "not enough disk space available".to_owned())
         }
-        _ => failed(format!("error composing source: {error}")),
+        _ => failed(format!("error composing source: {}", words::of(&error))),
     })?;
     for source in sources {
         // One that is named twice is gone the second time.

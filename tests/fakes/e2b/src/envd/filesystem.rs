@@ -9,6 +9,7 @@ use super::messages::{
 };
 use super::path::resolved;
 use super::rpc::Call;
+use super::words;
 
 impl Call<'_> {
     pub(super) fn path(&self, text: &str) -> Result<String, Fault> {
@@ -29,7 +30,7 @@ impl Call<'_> {
 }
 
 fn internal(what: &str, error: &Error) -> Fault {
-    Fault::new(Code::Internal, format!("{what}: {error}"))
+    Fault::new(Code::Internal, format!("{what}: {}", words::of(error)))
 }
 
 /// What is at a path.

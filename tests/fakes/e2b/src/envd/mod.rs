@@ -6,7 +6,7 @@
 //!   nobody can write any more.
 //! * [`filesystem`], [`entry`], [`watch`] – files by name.
 //! * [`files`], [`download`], [`upload`] – files by content; [`signature`] – who may.
-//! * [`path`] – what paths and users mean.
+//! * [`path`] – what paths and users mean; [`words`] – what the kernel says.
 
 pub mod codec;
 pub mod download;
@@ -24,6 +24,7 @@ pub mod start;
 pub mod table;
 pub mod upload;
 pub mod watch;
+pub mod words;
 
 use std::sync::Arc;
 

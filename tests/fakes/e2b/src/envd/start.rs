@@ -18,6 +18,7 @@ use super::messages::{
 };
 use super::path::resolved;
 use super::table::{Event, Running};
+use super::words;
 use crate::answer::{Broken, flowing};
 use crate::options::{Options, Version};
 use crate::request::header;
@@ -77,7 +78,7 @@ fn not_started(config: &ProcessConfig, cwd: &str, error: &Error) -> Fault {
         ErrorKind::NotFound => format!("cwd '{cwd}' does not exist"),
         _ => {
             let line = std::iter::once(&config.cmd).chain(&config.args).cloned().collect::<Vec<_>>();
-            format!("error starting process '{}': fork/exec /bin/sh: {error}", line.join(" "))
+            format!("error starting process '{}': fork/exec /bin/sh: {}", line.join(" "), words::of(error))
         }
     };
     Fault::new(Code::InvalidArgument, message)

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::files::{Refused, allowed, bad, failed, plain, user, written};
 use super::path::resolved;
 use super::refused;
+use super::words;
 use crate::answer::{Answer, text};
 use crate::options::{Options, Version};
 use crate::request::header;
@@ -89,15 +90,17 @@ impl Writing<'_> {
         }
         let files = self.sandbox.instance.files();
         let found = files.stat(&path).await;
-        let found = found.map_err(|error| failed(format!("error getting file info: {error}")))?;
+        let found = found.map_err(|error| {
+            failed(format!("error getting file info: stat {path}: {}", words::of(&error)))
+        })?;
         if found.is_some_and(|found| found.directory) {
             return Err(bad(format!("path is a directory: {path}")));
         }
-        files.write(&path, Content::from(bytes)).await.map_err(|error| self.reason(&error))?;
+        files.write(&path, Content::from(bytes)).await.map_err(|error| self.reason(&path, &error))?;
         Ok(written(&path))
     }
 
-    fn reason(&self, error: &Error) -> Refused {
+    fn reason(&self, path: &str, error: &Error) -> Refused {
         match error.kind() {
             ErrorKind::QuotaExceeded => {
                 let message = match self.length {
@@ -108,7 +111,7 @@ impl Writing<'_> {
                 };
                 (StatusCode::INSUFFICIENT_STORAGE, message)
             }
-            _ => failed(format!("error writing file: {error}")),
+            _ => failed(format!("error opening file: open {path}: {}", words::of(error))),
         }
     }
 }
