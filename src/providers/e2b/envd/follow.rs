@@ -77,6 +77,10 @@ impl Following {
             ((), ()) = async { tokio::join!(output.closed(), ended.closed()) } => return,
         };
         ended.send_replace(Some(outcome.map_err(Arc::new)));
+        // Nobody waits for the end of the stream, which has nothing more to say.
+        let Self { mut messages, output: own, .. } = self;
+        drop((output, own));
+        let _ = timeout(LATE, messages.finish()).await;
     }
 
     async fn to_the_end(&mut self) -> Result<Exit> {
