@@ -26,7 +26,7 @@ const theirs = JSON.parse(readFileSync(new URL('../node_modules/e2b/package.json
 /** A client at a server. */
 class Client {
   constructor(who, fake, large) {
-    Object.assign(this, { who, fake, large })
+    Object.assign(this, { who, fake, large, connections: 0 })
   }
 
   async begin() {
@@ -36,10 +36,12 @@ class Client {
       E2B_BENCH_ACCOUNT: JSON.stringify(this.fake.account),
       E2B_BENCH_LARGE: this.large ? '1' : '',
     }
+    const before = await this.fake.stats()
     const args = ['--expose-gc', '--no-warnings', CLIENT, this.who]
     this.child = spawn(process.execPath, args, { env, stdio: ['pipe', 'pipe', 'inherit'] })
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]()
     await this.lines.next()
+    this.connections += (await this.fake.stats()).connections - before.connections
     await this.ask({ task: 'prepare' })
     return this
   }
@@ -58,8 +60,13 @@ class Client {
       return { failed: `> ${LIMIT / 1000} s` }
     }
     const answer = JSON.parse(value)
-    if (answer.error) return { failed: 'fails' }
-    return { ...answer, connections: (await this.fake.stats()).connections - connections }
+    this.connections += (await this.fake.stats()).connections - connections
+    return answer.error ? { failed: 'fails' } : answer
+  }
+
+  async renew() {
+    await this.end()
+    await this.begin()
   }
 
   async end() {
@@ -98,16 +105,17 @@ async function timed(options, rows) {
         const list = found.get(row)[client.who]
         if (list.some(({ failed }) => failed)) continue
         const { what, slow, ...task } = row
+        // What one task leaves behind in memory is not to hide what the next one takes.
+        if (slow) await client.renew()
         const cost = await client.ask(task)
-        // The first round opens the connections; all others are what it costs from then on.
+        // The first round warms up.
         if (round >= 0 || cost.failed) list.push(cost)
-        else row[client.who] = cost.connections
       }
     }
   }
   for (const client of clients) await client.end()
   await fake.stop()
-  return found
+  return { found, connections: clients.map(({ connections }) => connections) }
 }
 
 const print = (...cells) => process.stdout.write(`| ${cells.join(' | ')} |\n`)
@@ -117,9 +125,10 @@ const number = (value) => {
   return value >= 100 ? value.toFixed(0) : value >= 1 ? value.toFixed(2) : value.toFixed(3)
 }
 
-function line(what, ours, theirs) {
-  const ratio = typeof theirs === 'number' && ours > 0 ? `${number(theirs / ours)} ×` : ''
-  print(what, number(ours), number(theirs), ratio)
+/** A row; `isRate` where more is better. */
+function line(what, [ours, theirs], isRate = false) {
+  const ratio = isRate ? ours / theirs : theirs / ours
+  print(what, number(ours), number(theirs), Number.isFinite(ratio) ? `${number(ratio)} ×` : '')
 }
 
 /** The median of something about a row, by whom; what failed is said instead. */
@@ -131,18 +140,30 @@ function both(lists, of) {
 }
 
 async function small(where, options, rows) {
-  for (const [row, lists] of await timed(options, rows)) {
-    line(`${row.what}${where}: CPU, ms each`, ...both(lists, ({ cpu }) => cpu / row.count))
-    line(`${row.what}${where}: each second`, ...both(lists, ({ ms }) => (row.count / ms) * 1000))
-    if (row.atOnce) print(`${row.what}${where}: connections`, row.ours, row.theirs, '')
+  const { found, connections } = await timed(options, rows)
+  for (const [row, lists] of found) {
+    line(
+      `${row.what}${where}: CPU, ms each`,
+      both(lists, ({ cpu }) => cpu / row.count),
+    )
+    line(
+      `${row.what}${where}: each second`,
+      both(lists, ({ ms }) => (row.count / ms) * 1000),
+      true,
+    )
   }
+  line(`connections for all of these${where}`, connections.map(String))
 }
 
 async function large(options) {
-  for (const [row, lists] of await timed(options, LARGE)) {
-    line(`${row.what}: ms`, ...both(lists, ({ ms }) => ms))
-    line(`${row.what}: CPU, ms`, ...both(lists, ({ cpu }) => cpu))
-    line(`${row.what}: memory that it takes, MiB`, ...both(lists, ({ grown }) => Math.max(grown, 0.1)))
+  for (const [row, lists] of (await timed(options, LARGE)).found) {
+    for (const [what, of] of [
+      ['ms', ({ ms }) => ms],
+      ['CPU, ms', ({ cpu }) => cpu],
+      ['memory that it takes, MiB', ({ grown }) => Math.max(grown, 0.1)],
+    ]) {
+      line(`${row.what}: ${what}`, both(lists, of))
+    }
   }
 }
 
@@ -169,7 +190,10 @@ function loading() {
     ['loading it: memory, MiB', ({ memory }) => memory],
   ]) {
     const bare = median(found.bare.map(of))
-    line(what, ...WHO.map((who) => Math.max(median(found[who].map(of)) - bare, 0.1)))
+    line(
+      what,
+      WHO.map((who) => Math.max(median(found[who].map(of)) - bare, 0.1)),
+    )
   }
 }
 
