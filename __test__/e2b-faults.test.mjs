@@ -62,7 +62,7 @@ function operations(provider, box, at) {
     getInfo: { rule: control('GET', '/sandboxes'), work: () => box.getInfo() },
     extendTimeout: { rule: control('POST', '/timeout'), work: () => box.extendTimeout(1_000) },
     getMetrics: { rule: control('GET', '/metrics'), work: () => box.getMetrics() },
-    // Its answer is empty: nothing of it can be cut off.
+    // `bare`: the answer is empty, and nothing of it can be cut off.
     pause: { rule: control('POST', '/pause'), work: () => box.pause(), undo: () => box.resume(), bare: true },
     resume: { rule: control('POST', '/connect'), work: () => box.resume() },
     'snapshots.list': { rule: control('GET', '/snapshots'), work: () => provider.snapshots.list() },
@@ -88,7 +88,7 @@ function operations(provider, box, at) {
       rule: daemon('process.Process/Start'),
       work: async () => (await box.terminal.create({ command: 'cat' })).kill(),
     },
-    getProcess: { rule: daemon('process.Process/List'), work: () => box.getProcess(4_000_000) },
+    getProcess: { rule: daemon('process.Process/List'), work: () => box.getProcess(4_000_000), bare: true },
     'runCode in a context': {
       rule: { path: '/execute', service: 'interpreter' },
       work: () => box.runCode('1', { runtime: 'python', context: 'a' }),

@@ -1,85 +1,18 @@
 // Servers of other people, for tests: on this machine, and gone when the test is.
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { after } from 'node:test'
-import { fileURLToPath } from 'node:url'
 
-/** A key that the fakes take. */
-export const KEY = `e2b_${'0'.repeat(40)}`
-/** Keys that they do not take: nobody's, and that of somebody who may do nothing. */
+import { start } from '../tests/fakes/e2b/start.mjs'
+
+export { KEY } from '../tests/fakes/e2b/start.mjs'
+
+/** Keys that the fakes do not take: nobody's, and that of somebody who may do nothing. */
 export const UNKNOWN_KEY = `e2b_${'0'.repeat(37)}401`
 export const BLOCKED_KEY = `e2b_${'0'.repeat(37)}403`
 
-/** Built by `npm run test:fake`. */
-const E2B = fileURLToPath(new URL('../target/debug/e2b-fake', import.meta.url))
-
-/**
- * Starts a server that speaks E2B's wire: see `tests/fakes/e2b`. Options are those of the program, in camel case:
- * `{ tls: true, envdVersion: '0.5.0', jsonOnly: true, api: 'v1', … }`.
- *
- * Gives `url` (of both planes); `account`: what `e2b()` takes to use it; with `tls`, `ca`: the file with the certificate of its authority; `fault(rule)` and
- * `clearFaults()`, with rules as in `tests/fakes/e2b/src/faults.rs`; `stats()`; `asked(work)`: the requests that came while
- * that was done, `{ method, path, headers }`, the latest 1000 of them; and `stop()`.
- */
-export async function e2bFake({ tls = false, ...options } = {}) {
-  const directory = tls ? await mkdtemp(join(tmpdir(), 'e2b-fake-')) : undefined
-  const ca = tls ? join(directory, 'ca.pem') : undefined
-  const fake = await launched(E2B, flags({ ...options, tls, ca }))
-  const stop = async () => {
-    await fake.stop()
-    if (tls) await rm(directory, { recursive: true, force: true })
-  }
-  after(stop)
-  const ask = async (method, path, body) => {
-    const answer = await fetch(fake.ready.backdoor + path, { method, body: JSON.stringify(body) })
-    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`)
-    return answer.status === 204 ? undefined : answer.json()
-  }
-  const { url } = fake.ready
-  return {
-    url,
-    account: { apiKey: KEY, apiUrl: url, sandboxUrl: url },
-    ca,
-    pid: fake.pid,
-    stop,
-    fault: (rule) => ask('POST', '/__faults', rule),
-    clearFaults: () => ask('DELETE', '/__faults'),
-    stats: () => ask('GET', '/__stats'),
-    asked: async (work) => {
-      const { requests } = await ask('GET', '/__stats')
-      await work()
-      return ask('GET', `/__requests?from=${requests}`)
-    },
-  }
-}
-
-function flags(options) {
-  return Object.entries(options).flatMap(([name, value]) => {
-    const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
-    if (value === true) return [flag]
-    if (value === false || value === undefined) return []
-    return [value].flat().flatMap((one) => [flag, String(one)])
-  })
-}
-
-/** Starts a program that prints a line of JSON when it is ready, and ends when its standard input does. */
-async function launched(program, args) {
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] })
-  const ended = once(child, 'close')
-  const lines = createInterface({ input: child.stdout })
-  const line = await Promise.race([once(lines, 'line'), ended.then(([code]) => fail(program, code))])
-  const stop = async () => {
-    child.stdin.end()
-    await ended
-  }
-  return { ready: JSON.parse(line[0]), pid: child.pid, stop }
-}
-
-function fail(program, code) {
-  throw new Error(`${program} ended with ${code} before it was ready`)
+/** Starts a server that speaks E2B's wire, as `npm run test:fake` has built it; ends it after the tests of this file. */
+export async function e2bFake(options) {
+  const fake = await start(options)
+  after(fake.stop)
+  return fake
 }

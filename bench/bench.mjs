@@ -5,7 +5,8 @@
 // busybox).
 
 import { cpus } from 'node:os'
-import { footprint, median } from './footprint.mjs'
+import { footprint } from './footprint.mjs'
+import { median } from './median.mjs'
 import { commands, transfers } from './rows.mjs'
 
 const rounds = Number(process.argv[2] ?? 50)

@@ -5,14 +5,13 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { local } from '../index.js'
+import { median } from './median.mjs'
 
 const INDEX = new URL('../index.js', import.meta.url).pathname
 const IMPORT = `require(${JSON.stringify(INDEX)});`
 const bare = { env: { PATH: '/usr/bin:/bin' } }
 const ROUNDS = 15
 const SANDBOXES = 100
-
-export const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
 
 /** Both medians of `measure`, of bare Node and of Node that has imported the package. */
 function compared(measure) {

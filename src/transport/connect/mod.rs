@@ -157,6 +157,13 @@ impl<A> Debug for Messages<A> {
     }
 }
 
+impl<A> Messages<A> {
+    /// Reads what is left, for nobody: over HTTP/1.1 only a connection that was read to the end is used again.
+    pub(crate) async fn finish(&mut self) {
+        while let Some(Ok(_)) = self.bytes.next().await {}
+    }
+}
+
 impl<A: Message> Messages<A> {
     /// The next one; `None` after a good end. Dropped: nothing is lost.
     pub(crate) async fn next(&mut self) -> Result<Option<A>, Fault> {

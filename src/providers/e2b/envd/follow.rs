@@ -79,6 +79,10 @@ impl Following {
             () = over.cancelled() => Err(envd.gone().await),
         };
         ended.send_replace(Some(outcome.map_err(Arc::new)));
+        // Nobody waits for the end of the stream, which has nothing more to say.
+        let Self { mut messages, output: own, .. } = self;
+        drop((output, own));
+        let _ = timeout(LATE, messages.finish()).await;
     }
 
     async fn until_the_end(&mut self) -> Result<Exit> {

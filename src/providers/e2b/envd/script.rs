@@ -21,6 +21,8 @@ use crate::transport::connect::{Code, Fault, Messages, Refusal};
 const TAG: &str = "computesdk-script-";
 /// How long one may be silent before its sandbox is given up: the server was asked to say something more often.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the end of its stream may take after its own.
+const LAST: Duration = Duration::from_millis(100);
 /// The most that one may write: a listing, at the longest.
 const MOST: usize = 128 << 20;
 
@@ -156,7 +158,10 @@ impl Script {
                 return Err(Error::new(ErrorKind::Unavailable, "the sandbox stopped working on it"));
             };
             match event {
-                Some(ProcessEvent { end: Some(end), .. }) => self.end(&end),
+                Some(ProcessEvent { end: Some(end), .. }) => {
+                    self.end(&end);
+                    let _ = tokio::time::timeout(LAST, self.messages.finish()).await;
+                }
                 Some(ProcessEvent { data: Some(data), .. }) => {
                     if let Some(bytes) = data.stdout {
                         return Ok(Some(Chunk::Stdout(bytes)));
