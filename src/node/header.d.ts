@@ -67,17 +67,29 @@ export interface CodeResult extends CommandResult {
  * `data` has the columns of a table, and `chart` what a chart was drawn from.
  */
 export interface CodeOutput {
+  /** As a terminal shows it. */
   text?: string
+  /** HTML. */
   html?: string
+  /** Markdown. */
   markdown?: string
+  /** A drawing, as XML. */
   svg?: string
+  /** A picture, in base64. */
   png?: string
+  /** A picture, in base64. */
   jpeg?: string
+  /** A document, in base64. */
   pdf?: string
+  /** LaTeX. */
   latex?: string
+  /** Data. */
   json?: JsonObject
+  /** A script for a browser. */
   javascript?: string
+  /** A table, by its columns. */
   data?: Record<string, unknown[]>
+  /** What a chart was drawn from. */
   chart?: JsonObject
   /** Whether it is the value of the last line. */
   isMain: boolean
