@@ -66,17 +66,29 @@ export interface CodeResult extends CommandResult {
  * `data` has the columns of a table, and `chart` what a chart was drawn from.
  */
 export interface CodeOutput {
+  /** As a terminal would show it. */
   text?: string
+  /** As a page would. */
   html?: string
+  /** As Markdown. */
   markdown?: string
+  /** A drawing, as its source. */
   svg?: string
+  /** A picture, in base64. */
   png?: string
+  /** A photograph, in base64. */
   jpeg?: string
+  /** Pages, in base64. */
   pdf?: string
+  /** A formula, as its source. */
   latex?: string
+  /** Data. */
   json?: JsonObject
+  /** Code for a page to run. */
   javascript?: string
+  /** A table, by its columns. */
   data?: Record<string, unknown[]>
+  /** What a chart was drawn from: its kind, its axes and its elements. */
   chart?: JsonObject
   /** Whether it is the value of the last line. */
   isMain: boolean
