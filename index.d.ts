@@ -66,29 +66,29 @@ export interface CodeResult extends CommandResult {
  * `data` has the columns of a table, and `chart` what a chart was drawn from.
  */
 export interface CodeOutput {
-  /** As a terminal shows it. */
+  /** As a terminal would show it. */
   text?: string
-  /** HTML. */
+  /** As a page would. */
   html?: string
-  /** Markdown. */
+  /** As Markdown. */
   markdown?: string
-  /** A drawing, as XML. */
+  /** A drawing, as its source. */
   svg?: string
   /** A picture, in base64. */
   png?: string
-  /** A picture, in base64. */
+  /** A photograph, in base64. */
   jpeg?: string
-  /** A document, in base64. */
+  /** Pages, in base64. */
   pdf?: string
-  /** LaTeX. */
+  /** A formula, as its source. */
   latex?: string
   /** Data. */
   json?: JsonObject
-  /** A script for a browser. */
+  /** Code for a page to run. */
   javascript?: string
   /** A table, by its columns. */
   data?: Record<string, unknown[]>
-  /** What a chart was drawn from. */
+  /** What a chart was drawn from: its kind, its axes and its elements. */
   chart?: JsonObject
   /** Whether it is the value of the last line. */
   isMain: boolean
