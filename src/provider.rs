@@ -530,7 +530,7 @@ pub trait Output: Debug + Send {
     /// The next piece of a stream that is wanted; `None` once the process has ended and all that it wrote has
     /// been read. What others write later to a pipe that they inherited is not waited for.
     ///
-    /// * Where both streams come through one channel, one cannot be left: then `wanted` means nothing.
+    /// * Where both streams come through one channel, what is not wanted is in the way of what is.
     /// * Dropped: nothing is lost.
     async fn next(&mut self, wanted: Wanted) -> Option<Chunk>;
 

@@ -1,5 +1,7 @@
 //! What listens in a sandbox.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use super::Envd;
 use super::script::As;
 use crate::error::Result;
@@ -10,7 +12,8 @@ const LISTS: &str = "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null";
 const LISTENS: &str = "0A";
 
 impl Envd {
-    /// Whether something listens on a port. Nothing connects to it.
+    /// Whether something listens on a port, where E2B leads to it: at any address but those of the loopback that only
+    /// programs inside use. Nothing connects to it.
     pub(crate) async fn listens(&self, port: u16) -> Result<bool> {
         let ran = self.run(As::User, LISTS, &[]).await?;
         Ok(String::from_utf8_lossy(&ran.stdout).lines().any(|line| listener(line) == Some(port)))
@@ -21,8 +24,24 @@ impl Envd {
 fn listener(line: &str) -> Option<u16> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let (address, _, state) = (fields.next()?, fields.next()?, fields.next()?);
-    let (_, port) = address.rsplit_once(':')?;
-    (state == LISTENS).then(|| u16::from_str_radix(port, 16).ok())?
+    let (address, port) = address.rsplit_once(':')?;
+    let is_one = state == LISTENS && is_led_to(ip(address)?);
+    is_one.then(|| u16::from_str_radix(port, 16).ok())?
+}
+
+/// An address of one word, or of four, each as the processor has it.
+fn ip(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| Some(u32::from_str_radix(text.get(8 * at..8 * at + 8)?, 16).ok()?.to_le_bytes());
+    if text.len() == 8 {
+        return Some(Ipv4Addr::from(word(0)?).into());
+    }
+    let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+    let bytes: [u8; 16] = words.concat().try_into().ok()?;
+    Some(Ipv6Addr::from(bytes).to_canonical())
+}
+
+fn is_led_to(ip: IpAddr) -> bool {
+    !ip.is_loopback() || ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
 }
 
 #[cfg(test)]
@@ -38,6 +57,11 @@ mod tests {
         assert_eq!(listener(v4), Some(8080));
         assert_eq!(listener(v6), Some(80));
         assert_eq!(listener(&v4.replace(" 0A ", " 01 ")), None);
+        assert_eq!(listener(&v4.replace("0100007F", "0200007F")), None, "127.0.0.2 is for those inside");
+        assert_eq!(listener(&v4.replace("0100007F", "1500FEA9")), Some(8080));
+        let mapped = |v4: &str| v6.replace(&"0".repeat(32), &format!("0000000000000000FFFF0000{v4}"));
+        assert_eq!(listener(&mapped("0100007F")), Some(80));
+        assert_eq!(listener(&mapped("0200007F")), None);
         assert_eq!(listener("  sl  local_address rem_address   st tx_queue rx_queue"), None);
     }
 }

@@ -95,6 +95,8 @@ pub(super) fn exit_of(end: &EndEvent) -> Exit {
 #[derive(Debug)]
 pub(super) struct E2bOutput {
     pub(super) chunks: mpsc::UnboundedReceiver<Chunk>,
+    /// The next, that nobody wanted yet.
+    pub(super) next: Option<Chunk>,
     /// For how many more pieces there is room; closed, everything is taken.
     pub(super) room: Arc<Semaphore>,
     /// Something was not heard.
@@ -103,10 +105,20 @@ pub(super) struct E2bOutput {
 
 #[async_trait]
 impl Output for E2bOutput {
-    async fn next(&mut self, _: Wanted) -> Option<Chunk> {
-        let chunk = self.chunks.recv().await?;
+    async fn next(&mut self, wanted: Wanted) -> Option<Chunk> {
+        if self.next.is_none() {
+            self.next = Some(self.chunks.recv().await?);
+        }
+        let is_wanted = match self.next {
+            Some(Chunk::Stderr(_)) => wanted.stderr,
+            _ => wanted.stdout,
+        };
+        if !is_wanted {
+            // Until somebody asks for something else.
+            return std::future::pending().await;
+        }
         self.room.add_permits(1);
-        Some(chunk)
+        self.next.take()
     }
 
     fn has_gaps(&self) -> bool {

@@ -238,7 +238,7 @@ impl Envd {
             room: Arc::clone(&room),
             ending,
         };
-        Process { output: Box::new(E2bOutput { chunks, room, gaps }), control: Arc::new(control) }
+        Process { output: Box::new(E2bOutput { chunks, next: None, room, gaps }), control: Arc::new(control) }
     }
 }
 
