@@ -67,29 +67,29 @@ export interface CodeResult extends CommandResult {
  * `data` has the columns of a table, and `chart` what a chart was drawn from.
  */
 export interface CodeOutput {
-  /** As a terminal would show it. */
+  /** As a terminal shows it. */
   text?: string
-  /** As a page would. */
+  /** HTML. */
   html?: string
-  /** As Markdown. */
+  /** Markdown. */
   markdown?: string
-  /** A drawing, as its source. */
+  /** A drawing, as XML. */
   svg?: string
   /** A picture, in base64. */
   png?: string
-  /** A photograph, in base64. */
+  /** A picture, in base64. */
   jpeg?: string
-  /** Pages, in base64. */
+  /** A document, in base64. */
   pdf?: string
-  /** A formula, as its source. */
+  /** LaTeX. */
   latex?: string
   /** Data. */
   json?: JsonObject
-  /** Code for a page to run. */
+  /** A script for a browser. */
   javascript?: string
   /** A table, by its columns. */
   data?: Record<string, unknown[]>
-  /** What a chart was drawn from: its kind, its axes and its elements. */
+  /** What a chart was drawn from. */
   chart?: JsonObject
   /** Whether it is the value of the last line. */
   isMain: boolean
