@@ -8,7 +8,21 @@ use std::sync::{Arc, Mutex};
 use computesdk::providers::e2b::{Config, E2b, Secret};
 use serde_json::Value;
 
-use crate::harness::{At, Place};
+use crate::harness::{At, Lack, Place};
+
+/// What is not so at E2B.
+const LACKS: &[Lack] = &[
+    ("sizes", "the template decides how large a sandbox is"),
+    ("layers", "what isolates a sandbox is not told"),
+    ("json", "metadata is text"),
+    ("endless", "every sandbox has an end"),
+    ("one_user", "commands may run as other users, and root reaches for files"),
+    ("streams", "both streams of a process come over one connection"),
+    ("terminals", "terminals are counted as processes"),
+    ("login_path", "the login shell has a path of its own"),
+    ("loopback", "a URL leads over the internet, through a proxy for HTTP"),
+    ("untemplated", "there are templates"),
+];
 
 /// The fake ends when its input does: with this program.
 static RUNNING: Mutex<Option<Child>> = Mutex::new(None);
@@ -28,12 +42,13 @@ pub(super) fn place() -> Place {
     RUNNING.lock().unwrap().replace(fake);
     let ready: Value = serde_json::from_str(&ready).unwrap();
     let url = ready["url"].as_str().unwrap().to_owned();
-    Ok(At(Arc::new(E2b::new(Config {
+    let config = Config {
         api_key: Some(Secret::from(format!("e2b_{}", "0".repeat(40)))),
         api_url: Some(url.clone()),
         sandbox_url: Some(url),
         ..Config::default()
-    }))))
+    };
+    Ok(At(Arc::new(E2b::new(config)), LACKS))
 }
 
 /// Beside this program, or where cargo puts programs.

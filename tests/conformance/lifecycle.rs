@@ -33,7 +33,8 @@ pub(super) const CASES: &[Case] = cases![
     list_has_what_lives_and_nothing_else,
     info_tells_the_facts,
     metadata_is_read_back_equal,
-    limits_are_told_as_they_were_asked_for,
+    limits_are_told_as_they_were_asked_for if sizes,
+    limits_that_cannot_be_set_are_told_and_refused_by_name,
     impossible_limits_are_refused,
     an_impossible_environment_is_refused,
     an_unknown_runtime_is_refused,
@@ -178,19 +179,30 @@ async fn info_tells_the_facts(at: At) {
     assert_eq!(info.timeout, Duration::from_secs(300));
     assert_eq!(info.expires_at, Some(info.created_at + info.timeout));
     assert_eq!((info.metadata, info.runtime), (None, None));
-    assert!(!info.isolation.is_empty());
+    assert_eq!(info.isolation.is_empty(), at.lacks("layers").is_some());
     let asked = at.0.info(sandbox.id()).await.unwrap().unwrap();
     assert_eq!((asked.created_at, asked.expires_at), (info.created_at, info.expires_at));
 }
 
 async fn metadata_is_read_back_equal(at: At) {
-    let metadata = serde_json::json!({
-        "text": "é\u{0}\n\"", "number": -1.5e300, "large": u64::MAX, "nothing": null, "": [true, {"deep": []}],
+    let texts =
+        serde_json::json!({ "text": "é\u{0}\n\"", "empty": "", "": "a=b&c", "a b=c&d": "%41+", "true": "1" });
+    let json = serde_json::json!({
+        "number": -1.5e300, "large": u64::MAX, "nothing": null, "list": [true, {"deep": []}],
     });
-    let metadata = metadata.as_object().cloned();
-    let request = CreateRequest { metadata: metadata.clone(), ..CreateRequest::default() };
-    let sandbox = at.create(request).await;
-    assert_eq!(at.0.info(sandbox.id()).await.unwrap().unwrap().metadata, metadata);
+    let refused = at.lacks("json").is_some();
+    for (metadata, refused) in [(texts, false), (json, refused)] {
+        let metadata = metadata.as_object().cloned();
+        let request = CreateRequest { metadata: metadata.clone(), ..CreateRequest::default() };
+        if refused {
+            let error = refusal(&at, request).await;
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+            assert!(error.message().contains("`metadata."), "{error}");
+        } else {
+            let sandbox = at.create(request).await;
+            assert_eq!(at.0.info(sandbox.id()).await.unwrap().unwrap().metadata, metadata);
+        }
+    }
 }
 
 async fn limits_are_told_as_they_were_asked_for(at: At) {
@@ -217,7 +229,29 @@ async fn limits_are_told_as_they_were_asked_for(at: At) {
     }
 }
 
+async fn limits_that_cannot_be_set_are_told_and_refused_by_name(at: At) {
+    let limits = at.sandbox().await.info().await.unwrap().limits.unwrap();
+    assert!(limits.memory > 0 && limits.disk > 0);
+    if at.lacks("sizes").is_none() {
+        return;
+    }
+    for (name, resources) in [
+        ("memory", Resources { memory: Some(1 << 30), ..Resources::default() }),
+        ("disk", Resources { disk: Some(1 << 30), ..Resources::default() }),
+        ("cpus", Resources { cpus: Some(1.0), ..Resources::default() }),
+        ("processes", Resources { processes: Some(100), ..Resources::default() }),
+    ] {
+        let error = refusal(&at, CreateRequest { resources, ..CreateRequest::default() }).await;
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.message().contains(&format!("`resources.{name}`")), "{error}");
+    }
+}
+
 async fn impossible_limits_are_refused(at: At) {
+    let kind = match at.lacks("sizes") {
+        None => ErrorKind::InvalidArgument,
+        Some(_) => ErrorKind::Unsupported,
+    };
     let impossible = [
         Resources { memory: Some(1), ..Resources::default() },
         Resources { disk: Some(0), ..Resources::default() },
@@ -229,7 +263,7 @@ async fn impossible_limits_are_refused(at: At) {
     ];
     for resources in impossible {
         let error = refusal(&at, CreateRequest { resources, ..CreateRequest::default() }).await;
-        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{resources:?}");
+        assert_eq!(error.kind(), kind, "{resources:?}");
         assert!(error.message().contains("`resources."), "{error}");
     }
 }
@@ -265,6 +299,10 @@ async fn an_option_is_honoured_or_refused_by_name(at: At) {
     for (name, request) in options {
         match compute::create_at(&at.0, &request, false).await {
             Ok(sandbox) => sandbox.destroy().await.unwrap(),
+            Err(error) if name == "templateId" && at.lacks("untemplated").is_some() => {
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+                assert!(error.message().contains("`no-such-template`"), "{error}");
+            }
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error}");
                 assert!(error.message().contains(&format!("`{name}`")), "{name}: {error}");
@@ -276,6 +314,12 @@ async fn an_option_is_honoured_or_refused_by_name(at: At) {
 }
 
 async fn a_life_without_end_has_no_expiry(at: At) {
+    if at.lacks("endless").is_some() {
+        let error = refusal(&at, living(Duration::ZERO)).await;
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.message().contains("`timeout: 0`"), "{error}");
+        return;
+    }
     let sandbox = at.create(living(Duration::ZERO)).await;
     sandbox.extend_timeout(Duration::from_secs(1)).await.unwrap();
     let info = sandbox.info().await.unwrap();
@@ -285,7 +329,8 @@ async fn a_life_without_end_has_no_expiry(at: At) {
 async fn a_sandbox_ends_when_its_time_is_over(at: At) {
     let sandbox = at.create(living(Duration::from_millis(300))).await;
     // What runs does not want to end.
-    let error = soon("the end of the command", Duration::from_secs(2), async {
+    let in_time = Duration::from_secs(2) + at.measures().tick;
+    let error = soon("the end of the command", in_time, async {
         let stubborn = shell("trap '' TERM INT HUP; while :; do :; done");
         sandbox.run_command(stubborn, RunOptions::default()).await.unwrap_err()
     })
@@ -305,15 +350,25 @@ async fn a_life_can_be_made_longer(at: At) {
     let before = sandbox.info().await.unwrap();
     sandbox.extend_timeout(longer).await.unwrap();
     let after = sandbox.info().await.unwrap();
-    assert_eq!(after.timeout, short + longer);
-    assert_eq!(after.expires_at, Some(before.expires_at.unwrap() + longer));
+    // Rounded up each time.
+    let tick = at.measures().tick;
+    let within = |least: Duration| least..=least + 2 * tick;
+    assert!(within(short + longer).contains(&after.timeout), "{after:?}");
+    let gained = after.expires_at.unwrap().duration_since(before.expires_at.unwrap()).unwrap();
+    assert!(within(longer).contains(&gained), "{after:?}");
     // Past its first end.
-    assert_eq!(sh(&sandbox, "sleep 0.5; echo lives").await.stdout, "lives\n");
+    let past = (short.max(tick) + Duration::from_millis(200)).as_secs_f64();
+    assert_eq!(sh(&sandbox, format!("sleep {past}; echo lives")).await.stdout, "lives\n");
 }
 
 async fn a_life_longer_than_any_clock_is_without_end(at: At) {
-    let sandbox = at.create(living(Duration::MAX)).await;
-    assert_eq!(sandbox.info().await.unwrap().expires_at, None);
+    if at.lacks("endless").is_some() {
+        let error = refusal(&at, living(Duration::MAX)).await;
+        assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{error}");
+    } else {
+        let sandbox = at.create(living(Duration::MAX)).await;
+        assert_eq!(sandbox.info().await.unwrap().expires_at, None);
+    }
     let sandbox = at.sandbox().await;
     sandbox.extend_timeout(Duration::MAX).await.unwrap();
     sandbox.extend_timeout(Duration::MAX).await.unwrap();

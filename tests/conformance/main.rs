@@ -15,6 +15,7 @@ mod hangups;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lifecycle;
+mod measures;
 mod moves;
 mod ports;
 mod processes;

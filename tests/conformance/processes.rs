@@ -9,6 +9,7 @@ use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
 
 use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
+use crate::measures::there;
 
 pub(super) const CASES: &[Case] = cases![
     output_comes_in_the_order_of_arrival,
@@ -70,10 +71,12 @@ async fn output_comes_in_the_order_of_arrival(at: At) {
 
 async fn output_is_over_once_and_for_all(at: At) {
     let sandbox = at.sandbox().await;
-    let mut process = spawn(&sandbox, "(sleep 0.1; echo late) & echo now").await;
+    let late = Duration::from_millis(100) + at.measures().unnoticed;
+    let line = format!("(sleep {}; echo late) & echo now", late.as_secs_f64());
+    let mut process = spawn(&sandbox, &line).await;
     assert_eq!(text(&mut process.output).await.as_deref(), Some("now\n"));
     assert_eq!(process.output.next(Wanted::BOTH).await, None);
-    sh(&sandbox, "sleep 0.2").await;
+    sh(&sandbox, format!("sleep {}", (2 * late).as_secs_f64())).await;
     assert_eq!(process.output.next(Wanted::BOTH).await, None);
 }
 
@@ -225,8 +228,8 @@ async fn a_dropped_spawn_leaves_nothing(at: At) {
             started = sandbox.instance().spawn(&line) => started.unwrap().control.kill().await.unwrap(),
         }
     }
-    eventually("nothing is left", SOON, async || sh(&sandbox, "pgrep -fx 'sleep 2222'").await.exit_code == 1)
-        .await;
+    let is_gone = async || sh(&sandbox, "pgrep -fx 'sleep 2222'").await.exit_code == 1;
+    eventually("nothing is left", there(&sandbox, SOON), is_gone).await;
 }
 
 async fn the_number_is_that_in_the_sandbox(at: At) {

@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = cases![
     what_it_showed_before_the_first_reader_is_kept if kill,
     every_reader_of_it_gets_everything if kill,
     fifty_are_open_at_once if kill,
-    too_many_are_refused_by_number if kill,
+    too_many_are_refused_by_number if kill & terminals,
     two_sandboxes_have_terminals_apart if kill,
     one_that_cannot_be_run_says_so if kill,
 ];
@@ -378,7 +378,8 @@ async fn two_sandboxes_have_terminals_apart(at: At) {
 async fn one_that_cannot_be_run_says_so(at: At) {
     let sandbox = at.sandbox().await;
     let env = BTreeMap::from([("PATH".to_owned(), "/nowhere".to_owned())]);
-    let options = TerminalOptions { env, ..TerminalOptions::default() };
+    let command = at.lacks("login_path").map(|_| "no-such-program".to_owned());
+    let options = TerminalOptions { command, env, ..TerminalOptions::default() };
     let terminal = sandbox.open_terminal(options).await.unwrap();
     assert_eq!(ended(&terminal).await, 127);
     let screen = Screen::of(&terminal).rest().await;

@@ -9,45 +9,85 @@ use std::time::{Duration, Instant};
 
 use computesdk::command::{Output, RunOptions};
 use computesdk::compute;
-use computesdk::provider::{Capabilities, Command, CreateRequest, Program, Provider};
+use computesdk::provider::{Command, CreateRequest, Program, Provider};
 use computesdk::providers::local::{Config, Local};
 use computesdk::sandbox::Sandbox;
 use libtest_mimic::{Arguments, Completion, Trial};
 use tokio::runtime::Runtime;
 
-/// How long a case may take.
+/// How long a case may take on this machine.
 const WITHIN: Duration = Duration::from_secs(30);
+
+/// How many times as long as on this machine something may take at a provider, with all that works for it.
+pub(crate) fn pace(provider: &str) -> u32 {
+    if provider == "e2b" { 5 } else { 1 }
+}
 
 /// One for all cases: the task that serves a broker lives in the runtime that started it.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// A behaviour, and the capability without which a provider need not have it.
+/// A behaviour, and the traits without which a place need not have it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    pub(crate) needs: Option<Gate>,
+    pub(crate) needs: &'static [&'static str],
     pub(crate) run: fn(At) -> Pin<Box<dyn Future<Output = ()>>>,
 }
 
-/// A capability by name.
-pub(crate) type Gate = (&'static str, fn(Capabilities) -> bool);
-
-/// Makes a table of async functions; `name if flag` needs the capability `flag`.
+/// Makes a table of async functions; `name if one & other` needs the traits `one` and `other`.
 macro_rules! cases {
-    ($($name:ident $(if $flag:ident)?),* $(,)?) => {
+    ($($name:ident $(if $($needed:ident)&+)?),* $(,)?) => {
         &[$($crate::harness::Case {
             name: stringify!($name),
-            needs: [$(Some((stringify!($flag), (|can| can.$flag) as fn(computesdk::provider::Capabilities) -> bool)),)? None][0],
+            needs: &[$($(stringify!($needed)),+)?],
             run: |at| Box::pin($name(at)),
         }),*]
     };
 }
 pub(crate) use cases;
 
-/// The provider under test.
+/// What may be so at one place and not at another: the contract leaves it open, or lets it be refused.
+const TRAITS: [&str; 11] = [
+    // Commands are signalled and killed one by one: a capability.
+    "kill",
+    // `create` decides how large a sandbox is.
+    "sizes",
+    // The layers of isolation are known.
+    "layers",
+    // Metadata may be anything in JSON.
+    "json",
+    // A sandbox may live without end.
+    "endless",
+    // Commands run as one user, and so do those who reach for files.
+    "one_user",
+    // The two streams of a process come apart from each other.
+    "streams",
+    // Terminals are counted, apart from processes.
+    "terminals",
+    // What runs the login shell looks for it on the `PATH` that it is to have.
+    "login_path",
+    // A URL is an address of this machine, and whoever connects there is connected inside.
+    "loopback",
+    // There are no templates.
+    "untemplated",
+];
+
+/// A trait that a place does not have, and why.
+pub(crate) type Lack = (&'static str, &'static str);
+
+/// The provider under test, and the traits that it does not have.
 #[derive(Clone, Debug)]
-pub(crate) struct At(pub(crate) Arc<dyn Provider>);
+pub(crate) struct At(pub(crate) Arc<dyn Provider>, pub(crate) &'static [Lack]);
 
 impl At {
+    /// Why something is not so here, if it is not.
+    pub(crate) fn lacks(&self, name: &str) -> Option<&'static str> {
+        assert!(TRAITS.contains(&name), "no trait `{name}`");
+        if name == "kill" && !self.0.capabilities().kill {
+            return Some("commands cannot be killed one by one");
+        }
+        self.1.iter().find(|(lacked, _)| *lacked == name).map(|(_, why)| *why)
+    }
+
     /// A sandbox with the provider's defaults.
     pub(crate) async fn sandbox(&self) -> Lent {
         self.create(CreateRequest::default()).await
@@ -110,7 +150,7 @@ pub(crate) type Place = Result<At, &'static str>;
 /// The provider `local`.
 pub(crate) fn local(config: Config) -> Place {
     if cfg!(target_os = "linux") {
-        Ok(At(Arc::new(Local::new(config))))
+        Ok(At(Arc::new(Local::new(config)), &[]))
     } else {
         Err("local sandboxes are made of Linux' own isolation")
     }
@@ -133,13 +173,11 @@ pub(crate) fn run(
                     Ok(at) => at,
                     Err(reason) => return Ok(Completion::ignored_with(reason)),
                 };
-                if let Some((flag, _)) = case.needs.filter(|(_, is_there)| !is_there(at.0.capabilities())) {
-                    return Ok(Completion::ignored_with(format!(
-                        "{} has no capability `{flag}`",
-                        at.0.name()
-                    )));
+                if let Some(why) = case.needs.iter().find_map(|needed| at.lacks(needed)) {
+                    return Ok(Completion::ignored_with(format!("{}: {why}", at.0.name())));
                 }
-                RUNTIME.block_on(soon("the end of the case", WITHIN, (case.run)(at)));
+                let within = WITHIN * pace(at.0.name());
+                RUNTIME.block_on(soon("the end of the case", within, (case.run)(at)));
                 Ok(Completion::Completed)
             }));
         }

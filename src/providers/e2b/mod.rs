@@ -31,7 +31,7 @@ pub use self::config::{Config, Secret};
 
 use self::api::Api;
 use self::instance::E2bInstance;
-use self::registry::Claim;
+use self::registry::{Claim, Claimed};
 use self::request::{Wanted, is_made_there, is_possible_id};
 use self::wire::{NewSandbox, Sandbox, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -62,7 +62,7 @@ impl E2b {
 
     /// Finds a sandbox, by the id of its user or of E2B.
     async fn look(&self, api: &Api, id: &str) -> Result<Option<Sandbox>> {
-        if !is_possible_id(id) {
+        if !is_possible_id(id) || registry::is_given_up(&api.place, id) {
             return Ok(None);
         }
         let remote = match registry::find_by_id(&api.place, id) {
@@ -105,6 +105,7 @@ async fn kill(api: Api, remote: String) -> Result<bool> {
 struct Unheld {
     api: Api,
     sandbox: Option<Sandbox>,
+    claimed: Option<Arc<Claimed>>,
 }
 
 impl Unheld {
@@ -116,7 +117,7 @@ impl Unheld {
 impl Drop for Unheld {
     fn drop(&mut self) {
         let Some(sandbox) = self.sandbox.take() else { return };
-        let api = self.api.clone();
+        let (api, claimed) = (self.api.clone(), self.claimed.take());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(error) = api.kill(&sandbox.id).await {
@@ -126,17 +127,19 @@ impl Drop for Unheld {
                         "a sandbox that nobody wants is left"
                     );
                 }
+                drop(claimed);
             });
         }
     }
 }
 
 /// Makes a sandbox, to its end even if the caller has gone: only then is it known what there is to be ended.
-async fn make(api: &Api, new: NewSandbox) -> Result<Unheld> {
+async fn make(api: &Api, new: NewSandbox, claim: Option<&Claim>) -> Result<Unheld> {
+    let claimed = claim.map(Claim::kept);
     let api = api.clone();
     let making = tokio::spawn(async move {
         let sandbox = api.create(&new).await?;
-        Ok(Unheld { api, sandbox: Some(sandbox) })
+        Ok(Unheld { api, sandbox: Some(sandbox), claimed })
     });
     making.await.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Internal, "the call was cut off").with_source(error))
@@ -160,10 +163,10 @@ impl Provider for E2b {
     async fn create(&self, request: &CreateRequest) -> Result<Arc<dyn Instance>> {
         let api = self.api(request.domain.as_deref())?;
         let Wanted { new, language, timeout } = request::resolve(&self.config, request)?;
-        let _claim = match &request.sandbox_id {
+        let claim = match &request.sandbox_id {
             None => None,
             Some(id) => {
-                let claim = Claim::new(&api.place, id)?;
+                let claim = Claim::new(&api.place, id).await?;
                 if named(&api, id).await?.is_some() {
                     return Err(registry::taken(id));
                 }
@@ -171,7 +174,7 @@ impl Provider for E2b {
             }
         };
         let begun = SystemTime::now();
-        let unheld = make(&api, new).await?;
+        let unheld = make(&api, new, claim.as_ref()).await?;
         let version = unheld.sandbox.as_ref().map_or("", |sandbox| &sandbox.envd_version);
         if version.starts_with("0.0.") {
             return Err(Error::unsupported(format!(
@@ -215,7 +218,10 @@ impl Provider for E2b {
             Some(Status::Error) => return Ok(Vec::new()),
         };
         let found = api.list(&texts, state).await?;
-        let wanted = found.iter().filter(|sandbox| filter.accepts(&life::info(sandbox, None)));
+        let wanted = found.iter().filter(|sandbox| {
+            filter.accepts(&life::info(sandbox, None))
+                && !registry::is_given_up(&api.place, &metadata::id(sandbox))
+        });
         Ok(wanted.map(|sandbox| self.found(&api, sandbox) as Arc<dyn Instance>).collect())
     }
 

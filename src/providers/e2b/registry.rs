@@ -1,7 +1,10 @@
 //! The sandboxes of E2B that this process holds, so that all handles of one share what was started in it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio_util::sync::CancellationToken;
 
 use super::config::Place;
 use super::instance::E2bInstance;
@@ -71,29 +74,82 @@ pub(super) fn forget(key: &Key, instance: *const E2bInstance) {
     }
 }
 
-/// Ids that users have given to sandboxes that are being made now.
-static WANTED: LazyLock<Mutex<Vec<Key>>> = LazyLock::new(Mutex::default);
+/// Ids that users have given to sandboxes that are being made now, or unmade because nobody waits for them any more.
+static WANTED: LazyLock<Mutex<HashMap<Key, Weak<Claimed>>>> = LazyLock::new(Mutex::default);
 
-/// The right to make a sandbox of an id.
+fn wanted() -> MutexGuard<'static, HashMap<Key, Weak<Claimed>>> {
+    WANTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The right to make a sandbox of an id, of whoever waits for it.
 #[derive(Debug)]
-pub(super) struct Claim(Key);
+pub(super) struct Claim(Arc<Claimed>);
+
+/// What is left of a claim until its sandbox has been made, or unmade.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    key: Key,
+    given_up: AtomicBool,
+    over: CancellationToken,
+}
 
 impl Claim {
-    pub(super) fn new(place: &Place, id: &str) -> Result<Self> {
-        let mut wanted = WANTED.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Claims an id. One that was given up is waited for: it is free as soon as its sandbox is gone.
+    pub(super) async fn new(place: &Place, id: &str) -> Result<Self> {
         let key = Key::new(place, id);
-        if wanted.contains(&key) {
-            return Err(taken(id));
+        loop {
+            let other = match Self::or_other(&key) {
+                Ok(claim) => return Ok(claim),
+                Err(other) => other,
+            };
+            if !other.given_up.load(Ordering::Relaxed) {
+                return Err(taken(id));
+            }
+            let over = other.over.clone();
+            drop(other);
+            over.cancelled().await;
         }
-        wanted.push(key.clone());
-        Ok(Self(key))
+    }
+
+    /// A claim, or the one of somebody else.
+    fn or_other(key: &Key) -> Result<Self, Arc<Claimed>> {
+        let mut wanted = wanted();
+        if let Some(other) = wanted.get(key).and_then(Weak::upgrade) {
+            return Err(other);
+        }
+        let (given_up, over) = (AtomicBool::new(false), CancellationToken::new());
+        let claimed = Arc::new(Claimed { key: key.clone(), given_up, over });
+        wanted.insert(key.clone(), Arc::downgrade(&claimed));
+        Ok(Self(claimed))
+    }
+
+    /// To be kept by who makes the sandbox, until it is made or unmade.
+    pub(super) fn kept(&self) -> Arc<Claimed> {
+        Arc::clone(&self.0)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        WANTED.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| *one != self.0);
+        self.0.given_up.store(true, Ordering::Relaxed);
     }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let mut wanted = wanted();
+        if wanted.get(&self.key).is_some_and(|one| std::ptr::eq(one.as_ptr(), self)) {
+            wanted.remove(&self.key);
+        }
+        drop(wanted);
+        self.over.cancel();
+    }
+}
+
+/// Whether the sandbox of an id, if there is one, is only there until it is unmade.
+pub(super) fn is_given_up(place: &Place, id: &str) -> bool {
+    let claimed = wanted().get(&Key::new(place, id)).and_then(Weak::upgrade);
+    claimed.is_some_and(|claimed| claimed.given_up.load(Ordering::Relaxed))
 }
 
 /// The error of an id that another sandbox has.

@@ -1,13 +1,12 @@
 //! What the kernel said, in Go's words: envd passes them on.
 
-use std::error::Error as _;
 use std::io;
 
 use computesdk::error::Error;
 
 /// The reason of an error, as the real server has it at the end of its message.
 pub fn of(error: &Error) -> String {
-    let said = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let said = error.source_ref().and_then(|source| source.downcast_ref::<io::Error>());
     let Some(said) = said.filter(|said| said.raw_os_error().is_some()) else { return error.to_string() };
     // As libc has it, but for the capital and the number.
     let text = said.to_string();

@@ -1,0 +1,65 @@
+//! By how much places differ in what all of them have.
+
+use std::time::Duration;
+
+use computesdk::provider::{CreateRequest, Resources};
+use computesdk::sandbox::Sandbox;
+
+use crate::harness::{At, pace};
+
+/// What is measured.
+pub(super) struct Measures {
+    /// Times to live are whole multiples of this.
+    pub(super) tick: Duration,
+    /// How long a command may have ended unnoticed, if somebody else holds its output.
+    pub(super) unnoticed: Duration,
+    /// Bytes of output that may be on their way, read by nobody yet and no longer in the sandbox.
+    pub(super) on_the_way: usize,
+    /// Bytes of a file that may have been read before they were asked for.
+    pub(super) read_ahead: usize,
+    /// What a URL begins with unless the caller says otherwise.
+    pub(super) scheme: &'static str,
+}
+
+const LOCAL: Measures = Measures {
+    tick: Duration::ZERO,
+    unnoticed: Duration::ZERO,
+    on_the_way: 0,
+    read_ahead: 0,
+    scheme: "http",
+};
+
+const E2B: Measures = Measures {
+    tick: Duration::from_secs(1),
+    unnoticed: Duration::from_secs(3),
+    on_the_way: 16 << 20,
+    read_ahead: 24 << 20,
+    scheme: "https",
+};
+
+/// Those of a provider.
+fn of(provider: &str) -> &'static Measures {
+    if provider == "e2b" { &E2B } else { &LOCAL }
+}
+
+impl At {
+    pub(super) fn measures(&self) -> &'static Measures {
+        of(self.0.name())
+    }
+
+    /// A sandbox that has room for this many MiB of files.
+    pub(super) fn small(&self, mib: u64) -> CreateRequest {
+        match self.lacks("sizes") {
+            None => {
+                let resources = Resources { disk: Some(mib << 20), ..Resources::default() };
+                CreateRequest { resources, ..CreateRequest::default() }
+            }
+            Some(_) => CreateRequest { template_id: Some(format!("disk-{mib}")), ..CreateRequest::default() },
+        }
+    }
+}
+
+/// As long as something may take where a sandbox is, that may take `here` on this machine.
+pub(super) fn there(sandbox: &Sandbox, here: Duration) -> Duration {
+    here * pace(sandbox.provider().name())
+}
