@@ -31,6 +31,10 @@ pub(super) fn place() -> Place {
     let Some(program) = program() else {
         return Err("the fake is not built: cargo build --package e2b-fake");
     };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no process of the library: the server that it is tested against"
+    )]
     let mut fake = Command::new(program)
         .args(["--max-sandboxes", "1000"])
         .stdin(Stdio::piped())

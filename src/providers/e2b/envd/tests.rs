@@ -61,6 +61,7 @@ impl Server {
         let server = || super::Server { base: self.base.clone(), headers: headers.clone() };
         Envd::new(Endpoint {
             sandbox: "itest".to_owned(),
+            token: Some("secret".to_owned().into()),
             version: Version::read(version),
             daemon: server(),
             interpreter: server(),

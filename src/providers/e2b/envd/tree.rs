@@ -159,7 +159,7 @@ impl Envd {
             }
             killed => {
                 for one in doomed {
-                    let _ = one.told.send(killed.as_ref().map(|()| ()).map_err(Error::copy));
+                    let _ = one.told.send(killed.as_ref().copied().map_err(Error::copy));
                 }
             }
         }
