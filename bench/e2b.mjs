@@ -78,12 +78,12 @@ class Client {
 
 /** Everything that is asked for, so many times in a round. */
 const COMMANDS = [
-  { what: 'runCommand, one after the other', task: 'command', count: 100 },
+  { what: 'runCommand, one after the other', task: 'command', count: 500 },
   { what: 'runCommand, 64 at once', task: 'command', count: 640, atOnce: 64 },
 ]
 const FILES = [
-  { what: 'readFile, 1 KiB', task: 'read', count: 50 },
-  { what: 'writeFile, 1 KiB', task: 'write', count: 50 },
+  { what: 'readFile, 1 KiB', task: 'read', count: 200 },
+  { what: 'writeFile, 1 KiB', task: 'write', count: 200 },
 ]
 const LARGE = [
   { what: 'readFile, 64 MiB as bytes', task: 'readLarge', slow: true },

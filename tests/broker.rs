@@ -520,7 +520,7 @@ async fn with_spares(before: usize, spares: usize) -> Vec<Process> {
 
 async fn a_sandbox_made_in_advance_is_handed_over_once_and_let_go_of_when_nobody_asks(at: At) {
     let before = at_rest(&at).await;
-    let at = At(Arc::new(Local::default()));
+    let at = At(Arc::new(Local::default()), &[]);
     let first = at.sandbox().await;
     sh(&first, "echo mine > /tmp/mark").await;
     let ready = with_spares(1, 2).await;
@@ -546,7 +546,7 @@ async fn a_sandbox_made_in_advance_is_handed_over_once_and_let_go_of_when_nobody
 
 async fn a_sandbox_made_in_advance_that_has_ended_is_not_handed_over(at: At) {
     let before = at_rest(&at).await;
-    let at = At(Arc::new(Local::new(Config { spares: Some(1), ..Config::default() })));
+    let at = At(Arc::new(Local::new(Config { spares: Some(1), ..Config::default() })), &[]);
     let first = at.sandbox().await;
     for _ in 0..10 {
         let all = with_spares(1, 1).await;

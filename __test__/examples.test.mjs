@@ -1,0 +1,48 @@
+// The examples, as they are, on this machine and on E2B's wire; and those of the document of E2B, as written.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { science } from './documents/science.mjs'
+import { e2bFake, KEY } from './fakes.mjs'
+import { INDEX, ROOT, start, test } from './support.mjs'
+
+const { python, missing } = await science()
+const fake = await e2bFake({ python })
+
+const EXAMPLES = {
+  'data-science': /Average age: 30\.0\n.*total_people: 3.*Chart created: \d{4,} bytes\n$/s,
+  terminal: /Mean: 3\r?\n.*It has ended with 0\n$/s,
+  'machine-learning': /Dataset shape: \(1000, 6\)\n.*R²: 0\.99\d\d\n.*Model saved: true\n$/s,
+}
+const PLACES = {
+  local: { E2B_API_KEY: '', COMPUTESDK_PYTHON: python ?? '' },
+  e2b: { E2B_API_KEY: KEY, E2B_API_URL: fake.url, E2B_SANDBOX_URL: fake.url },
+}
+
+for (const [place, env] of Object.entries(PLACES)) {
+  for (const [name, expected] of Object.entries(EXAMPLES)) {
+    // The documents' own tests run the same code there.
+    if (place === 'local' && name !== 'terminal') continue
+    test(`${name} runs on ${place}`, async (t) => {
+      if (missing && name !== 'terminal') return t.skip(missing)
+      const program = join(ROOT, 'examples', `${name}.mjs`)
+      const { code, stdout, stderr } = await start(process.execPath, [program], { env }).ended
+      assert.equal(code, 0, `${stdout}\n${stderr}`)
+      assert.match(stdout, expected)
+      if (place === 'e2b') assert.equal((await fake.stats()).inFlight, 0)
+    })
+  }
+}
+
+const document = readFileSync(join(ROOT, 'docs', 'e2b.md'), 'utf8')
+for (const [, source] of document.matchAll(/```js\n(.*?)```/gs)) {
+  test(`docs/e2b.md: ${source.split('\n').find((line) => !/^(import|$)/.test(line))}`, async (t) => {
+    if (missing && /pandas/.test(source)) return t.skip(missing)
+    const here = source.replace("'computesdk'", JSON.stringify(INDEX))
+    const env = PLACES.e2b
+    const { code, stderr } = await start(process.execPath, ['--input-type=module', '-e', here], { env }).ended
+    assert.deepEqual([code, stderr], [0, ''])
+  })
+}
