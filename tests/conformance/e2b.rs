@@ -21,6 +21,7 @@ const LACKS: &[Lack] = &[
     ("terminals", "terminals are counted as processes"),
     ("login_path", "the login shell has a path of its own"),
     ("loopback", "a URL leads over the internet, through a proxy for HTTP"),
+    ("open_files", "a server reads files, ahead of whoever asks, and tells their size before"),
     ("untemplated", "there are templates"),
 ];
 

@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = cases![
     a_stream_gives_the_file_in_pieces,
     what_cannot_be_opened_gives_no_stream,
     a_stream_reads_what_it_is_asked_for,
-    a_dropped_stream_lets_go_of_the_file,
+    a_dropped_stream_lets_go_of_the_file if open_files,
     a_file_that_shrinks_ends_its_stream,
     what_has_no_size_is_streamed_too,
     the_end_of_the_sandbox_ends_a_stream,

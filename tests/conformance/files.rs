@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = cases![
     only_regular_files_are_read_and_written,
     a_sparse_file_of_100_tib_is_refused_at_once,
     a_sparse_file_within_the_disk_is_read,
-    a_file_that_shrinks_or_grows_is_read_all_the_same,
+    a_file_that_shrinks_or_grows_is_read_all_the_same if open_files,
     text_must_be_utf_8,
     what_is_missing_is_not_found,
     an_impossible_path_is_refused,

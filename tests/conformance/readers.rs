@@ -69,7 +69,7 @@ async fn counted(sandbox: &Sandbox, file: &str) -> usize {
 
 /// How many blocks a process can have written that nobody has read: what is kept, a pipe, and what is on its way.
 fn unread(at: &At) -> usize {
-    (KEPT + at.measures().on_the_way >> 16) + 3
+    ((KEPT + at.measures().on_the_way) >> 16) + 3
 }
 
 /// Numbers that take up more room when they are written than there is for what nobody reads.

@@ -46,7 +46,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What may be so at one place and not at another: the contract leaves it open, or lets it be refused.
-const TRAITS: [&str; 11] = [
+const TRAITS: [&str; 12] = [
     // Commands are signalled and killed one by one: a capability.
     "kill",
     // `create` decides how large a sandbox is.
@@ -67,6 +67,8 @@ const TRAITS: [&str; 11] = [
     "login_path",
     // A URL is an address of this machine, and whoever connects there is connected inside.
     "loopback",
+    // Whoever reads a file has it open, and not a server in between.
+    "open_files",
     // There are no templates.
     "untemplated",
 ];
