@@ -2,6 +2,8 @@
 # Runs the Rust tests without Node, as the user who calls and, if that is root, as nobody too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# What the suites talk to is a program beside them.
+cargo build --package e2b-fake --locked
 cargo test --workspace --exclude computesdk-agent --no-default-features --locked
 cargo test --package computesdk-agent --features program --locked
 if [ "$(id -u)" = 0 ]; then

@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = cases![
     a_copy_of_a_very_deep_tree_ends,
     what_the_host_lends_can_be_copied,
     a_dropped_copy_leaves_nothing,
-    a_killed_copy_leaves_nothing,
+    a_killed_copy_leaves_nothing if one_user,
     a_long_copy_keeps_nobody_waiting,
 ];
 
