@@ -62,7 +62,7 @@ function operations(provider, box, at) {
     getInfo: { rule: control('GET', '/sandboxes'), work: () => box.getInfo() },
     extendTimeout: { rule: control('POST', '/timeout'), work: () => box.extendTimeout(1_000) },
     getMetrics: { rule: control('GET', '/metrics'), work: () => box.getMetrics() },
-    // `bare`: the answer is empty, and nothing of it can be cut off.
+    // `bare`: the head of the answer says it all, and nothing of it can be cut off.
     pause: { rule: control('POST', '/pause'), work: () => box.pause(), undo: () => box.resume(), bare: true },
     resume: { rule: control('POST', '/connect'), work: () => box.resume() },
     'snapshots.list': { rule: control('GET', '/snapshots'), work: () => provider.snapshots.list() },
@@ -97,7 +97,11 @@ function operations(provider, box, at) {
       rule: daemon('/files', 'GET'),
       work: async () => assert.equal(await files.readFile(`${dir}/content`), 'content'),
     },
-    'writeFile of little': { rule: daemon('/files'), work: () => files.writeFile(`${dir}/little`, 'little') },
+    'writeFile of little': {
+      rule: daemon('/files'),
+      work: () => files.writeFile(`${dir}/little`, 'little'),
+      bare: true,
+    },
     'writeFile of much': {
       rule: daemon('/files'),
       work: () => files.writeFile(`${dir}/much`, Buffer.alloc(500_000)),
