@@ -62,7 +62,7 @@ function operations(provider, box, at) {
     getInfo: { rule: control('GET', '/sandboxes'), work: () => box.getInfo() },
     extendTimeout: { rule: control('POST', '/timeout'), work: () => box.extendTimeout(1_000) },
     getMetrics: { rule: control('GET', '/metrics'), work: () => box.getMetrics() },
-    // `bare`: the answer is empty, or nobody needs what it says, and nothing is lost with it.
+    // `bare`: the head of the answer says it all, and nothing of it can be cut off.
     pause: { rule: control('POST', '/pause'), work: () => box.pause(), undo: () => box.resume(), bare: true },
     resume: { rule: control('POST', '/connect'), work: () => box.resume() },
     'snapshots.list': { rule: control('GET', '/snapshots'), work: () => provider.snapshots.list() },

@@ -349,8 +349,8 @@ describe('the end of a sandbox', () => {
     await failure(run(paused), UnavailableError, { message: /is paused/, hint: /resume/, retryable: false })
     await failure(run(mine), NotFoundError, { message: /is gone: it was destroyed/ })
     await eventually('it has expired', async () => !(await sandbox.getById(expired.sandboxId)))
-    await failure(run(expired), NotFoundError, { message: /is gone: it has expired \(timeout: 1000 ms\)/ })
-    assert.equal((await expired.getInfo()).reason, 'it has expired (timeout: 1000 ms)')
+    await failure(run(expired), NotFoundError, { message: /is gone: its time was over/ })
+    assert.equal((await expired.getInfo()).reason, 'its time was over (timeout: 1000 ms)')
     // The same is said about files, terminals and code.
     for (const call of [
       () => killed.filesystem.readFile('/etc/hostname'),
