@@ -10,8 +10,6 @@ import { science } from './documents/science.mjs'
 import { e2bFake } from './fakes.mjs'
 import { eventually, failure, output, program, test } from './support.mjs'
 
-for (const name of Object.keys(process.env)) if (name.startsWith('E2B_')) delete process.env[name]
-
 const { python, missing } = await science()
 const fake = await e2bFake({ python })
 const { sandbox } = e2b(fake.account)

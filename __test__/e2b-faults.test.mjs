@@ -10,8 +10,6 @@ import { ComputeError, e2b, NotFoundError, RateLimitError, UnavailableError } fr
 import { e2bFake } from './fakes.mjs'
 import { eventually, failure, test } from './support.mjs'
 
-for (const name of Object.keys(process.env)) if (name.startsWith('E2B_')) delete process.env[name]
-
 const START = { path: 'process.Process/Start' }
 const page = '<!DOCTYPE html><html><head><title>502</title></head><body>Bad gateway</body></html>'
 const answer = (status, body = '', headers = {}) => ({ action: { answer: { status, headers, body } } })

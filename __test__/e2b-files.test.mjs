@@ -8,8 +8,6 @@ import { e2b, InvalidArgumentError, NotFoundError } from '../index.js'
 import { e2bFake } from './fakes.mjs'
 import { failure, output, test } from './support.mjs'
 
-for (const name of Object.keys(process.env)) if (name.startsWith('E2B_')) delete process.env[name]
-
 const MIB = 2 ** 20
 const fake = await e2bFake()
 const { sandbox } = e2b(fake.account)

@@ -7,8 +7,6 @@ import { e2b, UnavailableError } from '../index.js'
 import { e2bFake } from './fakes.mjs'
 import { eventually, failure, output, signalled, test } from './support.mjs'
 
-for (const name of Object.keys(process.env)) if (name.startsWith('E2B_')) delete process.env[name]
-
 const fake = await e2bFake({ tls: true })
 // Read by the first call.
 process.env.NODE_EXTRA_CA_CERTS = fake.ca

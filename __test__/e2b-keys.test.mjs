@@ -23,10 +23,8 @@ import {
   UnavailableError,
   UnsupportedError,
 } from '../index.js'
+import './fakes.mjs'
 import { failure, output, signalled, test } from './support.mjs'
-
-// What the environment says is the test's to decide.
-for (const name of Object.keys(process.env)) if (name.startsWith('E2B_')) delete process.env[name]
 
 const KEY = 'e2b_hunter2'
 const ID = 'ihk3v9yyx2rx0n8zjl8wq'

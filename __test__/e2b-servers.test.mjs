@@ -8,8 +8,6 @@ import { ComputeError, e2b, UnsupportedError } from '../index.js'
 import { e2bFake, KEY } from './fakes.mjs'
 import { failure, output, program, test } from './support.mjs'
 
-for (const name of Object.keys(process.env)) if (name.startsWith('E2B_')) delete process.env[name]
-
 const paths = (asked) => asked.map(({ method, path }) => `${method} ${path.split('?')[0]}`)
 
 describe('a server', () => {

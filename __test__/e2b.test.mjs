@@ -22,8 +22,6 @@ import {
 import { BLOCKED_KEY, e2bFake, KEY, UNKNOWN_KEY } from './fakes.mjs'
 import { eventually, failure, output, test } from './support.mjs'
 
-for (const name of Object.keys(process.env)) if (name.startsWith('E2B_')) delete process.env[name]
-
 const fake = await e2bFake({ template: ['mine'], maxSandboxes: 200 })
 const { sandbox } = e2b(fake.account)
 

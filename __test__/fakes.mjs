@@ -10,6 +10,9 @@ export { KEY } from '../tests/fakes/e2b/start.mjs'
 export const UNKNOWN_KEY = `e2b_${'0'.repeat(37)}401`
 export const BLOCKED_KEY = `e2b_${'0'.repeat(37)}403`
 
+// Where to ask is the tests' to decide, and not the environment's of whoever runs them.
+for (const name of Object.keys(process.env)) if (name.startsWith('E2B_')) delete process.env[name]
+
 /** Starts a server that speaks E2B's wire, as `npm run test:fake` has built it; ends it after the tests of this file. */
 export async function e2bFake(options) {
   const fake = await start(options)

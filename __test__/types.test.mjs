@@ -9,6 +9,8 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 
+import { documents } from './documents/blocks.mjs'
+
 const computesdk = createRequire(import.meta.url)('../index.js')
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const folder = join(root, '__test__/types')
@@ -63,7 +65,33 @@ function examples() {
 }
 
 const use = readFileSync(join(folder, 'use.mts'), 'utf8')
-const documents = readFileSync(join(folder, 'documents.mts'), 'utf8')
+/**
+ * An example of the documents as a function, so that it compiles as either kind of module. What the documents import from
+ * `@computesdk/e2b` comes from here.
+ */
+function asFunction({ source }) {
+  const isImport = (line) => /^import .* from '.*';?$/.test(line)
+  const lines = source.replaceAll("'@computesdk/e2b'", "'computesdk'").split('\n')
+  const body = lines.filter((line) => !isImport(line)).map((line) => line.replace(/^export /, ''))
+  return [...lines.filter(isImport), 'export async function example() {', ...body, '}'].join('\n')
+}
+
+/** What the examples take for granted. */
+const TAKEN_FOR_GRANTED = `
+import type * as c from 'computesdk'
+type Answer = { json(body: unknown): void; status(code: number): Answer }
+declare global {
+  const compute: c.CallableCompute
+  const sandbox: c.Sandbox
+  const provider: c.Provider
+  const app: { post(path: string, route: (req: { body: any }, res: Answer) => void): void }
+  type ComputeRequest = c.ComputeRequest
+  type ExportedE2BConfig = c.E2BConfig
+}`
+/** Each field of the document's type takes what the exported type's has, and the other way round. */
+const BOTH_WAYS = `
+const theirs: Required<E2BConfig> = {} as Required<Pick<ExportedE2BConfig, keyof E2BConfig>>
+const ours: Required<Pick<ExportedE2BConfig, keyof E2BConfig>> = {} as Required<E2BConfig>`
 
 for (const [name, options] of Object.entries(resolutions)) {
   test(`the declarations compile under ${name}`, () => {
@@ -77,10 +105,13 @@ for (const [name, options] of Object.entries(resolutions)) {
   })
 
   test(`the documents' examples compile under ${name}`, () => {
-    const files = new Map([
-      [join(folder, 'documents.mts'), documents],
-      [join(folder, 'documents.cts'), documents],
-    ])
+    const files = new Map([[join(folder, 'documents.d.mts'), TAKEN_FOR_GRANTED]])
+    for (const { name, source } of documents.flat()) {
+      const more = source.includes('interface E2BConfig') ? BOTH_WAYS : ''
+      const text = asFunction({ source: source + more })
+      for (const kind of ['mts', 'cts']) files.set(join(folder, `document-${name}.${kind}`), text)
+    }
+    assert.ok(files.size > 100, 'examples were found')
     assert.equal(compile(files, { ...base, ...options, useUnknownInCatchVariables: false }), '')
   })
 }
