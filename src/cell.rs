@@ -5,16 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
+use crate::process::{Ending, Teller};
 use crate::provider::{
     Cell, CellEvent, CellStream, Chunk, Control, Exit, Kernels, Output, Process, Size, Wanted,
 };
-
-/// What code is ended by that takes too long.
-const SIGINT: i32 = 2;
+use crate::signal;
 
 /// What a piece of code has given so far, by its kinds.
 pub(crate) type Results = Arc<Mutex<Vec<serde_json::Map<String, serde_json::Value>>>>;
@@ -22,20 +20,17 @@ pub(crate) type Results = Arc<Mutex<Vec<serde_json::Map<String, serde_json::Valu
 /// Runs a piece of code; what it gives is added to `results`.
 pub(crate) async fn execute(kernels: &dyn Kernels, cell: &Cell, results: &Results) -> Result<Process> {
     let events = kernels.execute(cell).await?;
-    let (ended, ending) = watch::channel(None);
+    let (teller, ending) = Ending::to_come();
     let interrupted = CancellationToken::new();
     let output = CellOutput {
         events: Some(events),
         results: Arc::clone(results),
         interrupted: interrupted.clone(),
         raised: false,
-        ended,
+        teller,
     };
     Ok(Process { output: Box::new(output), control: Arc::new(CellControl { interrupted, ending }) })
 }
-
-/// How it ended, or why nobody knows.
-type Ended = Result<Exit, Arc<Error>>;
 
 struct CellOutput {
     /// Dropped, the code is interrupted.
@@ -43,7 +38,7 @@ struct CellOutput {
     results: Results,
     interrupted: CancellationToken,
     raised: bool,
-    ended: watch::Sender<Option<Ended>>,
+    teller: Teller,
 }
 
 impl std::fmt::Debug for CellOutput {
@@ -55,7 +50,7 @@ impl std::fmt::Debug for CellOutput {
 impl CellOutput {
     fn end(&mut self, ended: Result<Exit>) {
         self.events = None;
-        self.ended.send_replace(Some(ended.map_err(Arc::new)));
+        self.teller.tell(ended);
     }
 }
 
@@ -67,7 +62,7 @@ impl Output for CellOutput {
             let event = tokio::select! {
                 biased;
                 () = self.interrupted.cancelled() => {
-                    self.end(Ok(Exit::Signal(SIGINT)));
+                    self.end(Ok(Exit::Signal(signal::INT)));
                     return None;
                 }
                 event = events.next() => event,
@@ -121,7 +116,7 @@ fn plain(text: &str) -> String {
 #[derive(Debug)]
 struct CellControl {
     interrupted: CancellationToken,
-    ending: watch::Receiver<Option<Ended>>,
+    ending: Ending,
 }
 
 fn no_process() -> Error {
@@ -134,12 +129,7 @@ impl Control for CellControl {
         0
     }
     async fn wait(&self) -> Result<Exit> {
-        let mut ending = self.ending.clone();
-        let ended = ending.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
-        match ended {
-            Some(ended) => ended.map_err(|error| error.copy()),
-            None => Err(Error::new(ErrorKind::Unavailable, "the code is no longer followed")),
-        }
+        self.ending.wait().await
     }
     async fn write_stdin(&self, _: &[u8]) -> Result<()> {
         Err(no_process())

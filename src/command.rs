@@ -14,15 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Log;
 use crate::provider::{self, ByteStream, Chunk, Command, Control, Exit, Instance, Process, Wanted};
+use crate::signal;
 
 /// Bytes of each stream that a result keeps unless its caller says otherwise.
 pub const DEFAULT_MAX_OUTPUT: usize = 64 << 20;
 
 /// The exit code of a command whose time was over, as `timeout(1)` has it.
 pub const TIMED_OUT: i32 = 124;
-
-/// What ends everything that runs in a sandbox that ends.
-const KILLED: i32 = 9;
 
 /// How long a killed command may take to be gone before its caller is told that it will not go.
 const KILL_GRACE: Duration = Duration::from_secs(5);
@@ -190,10 +188,14 @@ impl Following {
         kept.note_gaps(&*output);
         let exit = match running.control.wait().await {
             Ok(exit) => exit,
-            // Nobody knows how it ended: with its sandbox, most likely. What it had written is still worth having.
+            // Nobody knows how it ended: with its sandbox, most likely, which kills. What it had written is still worth having.
             Err(error) => {
                 running.ended = error.kind() == ErrorKind::NotFound;
-                return Err(error.with_output(kept.output(Exit::Signal(KILLED), false, begun.elapsed())));
+                return Err(error.with_output(kept.output(
+                    Exit::Signal(signal::KILL),
+                    false,
+                    begun.elapsed(),
+                )));
             }
         };
         running.ended = true;

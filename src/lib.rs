@@ -22,12 +22,12 @@ pub mod compute;
 pub mod config;
 pub mod error;
 pub mod filesystem;
-#[cfg(any(feature = "napi", target_os = "linux"))]
 #[cfg(feature = "napi")]
 mod node;
 pub mod process;
 pub mod provider;
 pub mod providers;
+mod random;
 pub mod request;
 pub mod sandbox;
 mod signal;

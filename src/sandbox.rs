@@ -221,10 +221,7 @@ impl Sandbox {
                 .with_hint("leave it out, or keep what is needed in a file"));
             };
             check_context(context, &command, &options)?;
-            if source.len() > MAX_SCRIPT {
-                return Err(too_long("code", source.len(), MAX_SCRIPT));
-            }
-            let language = self.language_of(source, language);
+            let language = self.language_of(source, language)?;
             let cell = Cell {
                 source: source.to_owned(),
                 language: language.to_string(),
@@ -240,11 +237,15 @@ impl Sandbox {
         .await
     }
 
-    /// What source code is run as: `language` if given, else the sandbox's runtime, else what it looks like.
-    fn language_of(&self, source: &str, language: Option<Language>) -> Language {
-        language
+    /// What source code is run as, if it is not too long for that: `language` if given, else the sandbox's runtime, else
+    /// what it looks like.
+    fn language_of(&self, source: &str, language: Option<Language>) -> Result<Language> {
+        if source.len() > MAX_SCRIPT {
+            return Err(too_long("code", source.len(), MAX_SCRIPT));
+        }
+        Ok(language
             .or_else(|| self.instance.runtime().and_then(Language::from_runtime))
-            .unwrap_or_else(|| code::detect(source))
+            .unwrap_or_else(|| code::detect(source)))
     }
 
     /// Starts source code and lets it go on.
@@ -270,10 +271,7 @@ impl Sandbox {
         command: Command,
         options: RunOptions,
     ) -> Result<(Language, Command, RunOptions)> {
-        if source.len() > MAX_SCRIPT {
-            return Err(too_long("code", source.len(), MAX_SCRIPT));
-        }
-        let language = self.language_of(source, language);
+        let language = self.language_of(source, language)?;
         let (command, options) = interpreter(source, language, command, options)?;
         check(&command)?;
         Ok((language, command, options))

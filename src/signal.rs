@@ -3,6 +3,10 @@
 #[cfg(feature = "napi")]
 use crate::error::{Error, Result};
 
+pub(crate) const INT: i32 = 2;
+pub(crate) const KILL: i32 = 9;
+pub(crate) const PIPE: i32 = 13;
+
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
     "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",

@@ -10,13 +10,15 @@ use crate::command::RunOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Process, Reader, Turns};
 use crate::provider::{Attached, Command, Instance, Program, Size, Wanted};
+use crate::random;
+use crate::signal;
 
 /// How long what runs in a terminal may take to end after the terminal is gone, before it is killed.
 const HANG_UP_GRACE: Duration = Duration::from_secs(1);
 /// How long it may take to be gone after that.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 /// The exit code of what was killed: 128 and the signal's number.
-const KILLED: i32 = 128 + 9;
+const KILLED: i32 = 128 + signal::KILL;
 /// What ids begin with.
 const ID: &str = "term_";
 /// What runs where nothing else was asked for.
@@ -72,11 +74,7 @@ impl TerminalOptions {
 
 /// An id that nothing else has.
 pub(crate) fn new_id() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| {
-        Error::new(ErrorKind::Internal, format!("this machine has no random numbers: {error}"))
-    })?;
-    Ok(format!("{ID}{:032x}", u128::from_ne_bytes(random)))
+    Ok(format!("{ID}{}", random::name()?))
 }
 
 /// Whether a running process is a terminal.

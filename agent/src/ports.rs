@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
+use computesdk_agent::sockets::listener;
 use rustix::io::{Errno, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
@@ -49,40 +50,11 @@ fn is_listed(mut list: impl BufRead, port: u16) -> io::Result<bool> {
         if !line.ends_with('\n') {
             return Err(Errno::FBIG.into());
         }
-        match listener(&line) {
+        match listener(&line, u32::to_ne_bytes) {
             Some((address, number)) if number == port && is_reached(address) => return Ok(true),
             Some(_) => {}
             None => return Ok(false),
         }
-    }
-}
-
-/// The address and port of a socket that listens, from its line:
-/// `   0: 0100007F:1F90 00000000:0000 0A …`.
-fn listener(line: &str) -> Option<(IpAddr, u16)> {
-    let mut fields = line.split_ascii_whitespace().skip(1);
-    let (local, state) = (fields.next()?, fields.nth(1)?);
-    if state != "0A" {
-        return None;
-    }
-    let (address, port) = local.split_once(':')?;
-    Some((self::address(address)?, u16::from_str_radix(port, 16).ok()?))
-}
-
-/// An address as the kernel writes it: words of this machine's byte order, in hexadecimal digits.
-fn address(text: &str) -> Option<IpAddr> {
-    let mut bytes = [0; 16];
-    if !text.is_ascii() || text.len() > 2 * bytes.len() {
-        return None;
-    }
-    for (at, word) in (0..text.len()).step_by(8).zip(bytes.chunks_exact_mut(4)) {
-        let number = u32::from_str_radix(text.get(at..at + 8)?, 16).ok()?;
-        word.copy_from_slice(&number.to_ne_bytes());
-    }
-    match text.len() {
-        8 => Some(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
-        32 => Some(Ipv6Addr::from(bytes).to_canonical()),
-        _ => None,
     }
 }
 

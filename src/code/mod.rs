@@ -10,6 +10,7 @@ mod lexer;
 use std::{fmt, iter};
 
 use self::lexer::{LINE_END, Lexer, is_name, is_string};
+use crate::error::{Error, Result};
 use Language::{Node, Python};
 
 /// A language that a sandbox runs.
@@ -42,6 +43,17 @@ impl Language {
     pub fn from_runtime(name: &str) -> Option<Self> {
         split_runtime(name).map(|(language, _)| language)
     }
+
+    /// Likewise of an option; one that names no language is refused.
+    pub(crate) fn named(option: &str, name: &str) -> Result<Self> {
+        Self::from_runtime(name).ok_or_else(|| no_language(option, name))
+    }
+}
+
+/// The error of an option that names no language.
+pub(crate) fn no_language(option: &str, name: &str) -> Error {
+    Error::invalid(format!("`{option}` names no language: `{name}`"))
+        .with_hint("'python' or 'node', with or without a version")
 }
 
 impl fmt::Display for Language {

@@ -18,9 +18,6 @@ use crate::provider::Wanted;
 use crate::sandbox::Sandbox;
 use crate::signal;
 
-/// `SIGKILL` ends everything that came of a process; any other goes to the process itself.
-const SIGKILL: i32 = 9;
-
 #[napi]
 pub struct NativeProcess {
     pub(super) sandbox: Sandbox,
@@ -51,15 +48,20 @@ impl NativeProcess {
     #[napi(skip_typescript)]
     pub fn kill<'e>(&self, env: &'e Env, name: Unknown<'e>) -> napi::Result<PromiseRaw<'e, ()>> {
         let signal = if convert::is_missing(&name) {
-            SIGKILL
+            signal::KILL
         } else {
             signal::number(&convert::string("signal", &name)?)?
         };
         let (sandbox, process) = (self.sandbox.clone(), Arc::clone(&self.process));
         env.spawn_future(async move {
             let control = process.control();
-            let sent =
-                async { if signal == SIGKILL { control.kill().await } else { control.signal(signal).await } };
+            // `SIGKILL` ends everything that came of a process; any other goes to the process itself.
+            let sent = async {
+                match signal {
+                    signal::KILL => control.kill().await,
+                    _ => control.signal(signal).await,
+                }
+            };
             Ok(sandbox.operation("kill", sent).await?)
         })
     }

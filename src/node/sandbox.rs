@@ -334,14 +334,7 @@ fn code_options(runtime: &Unknown<'_>, options: &Unknown<'_>) -> CoreResult<(Opt
         (Some(convert::string("runtime", runtime)?), Run::of_code(options)?)
     };
     let named = named.or_else(|| run.runtime.clone());
-    let language = named
-        .map(|name| {
-            Language::from_runtime(&name).ok_or_else(|| {
-                Error::invalid(format!("`runtime` names no language: `{name}`"))
-                    .with_hint("'python' or 'node', with or without a version")
-            })
-        })
-        .transpose()?;
+    let language = named.map(|name| Language::named("runtime", &name)).transpose()?;
     Ok((language, run))
 }
 

@@ -1,6 +1,7 @@
 //! Processes that go on while others look: started, read by any number of readers, written to, waited for,
 //! found again by their numbers.
 
+mod ending;
 mod log;
 mod table;
 mod turns;
@@ -12,6 +13,7 @@ use std::time::Instant as Clock;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+pub(crate) use self::ending::{Ending, Teller};
 pub use self::log::Reader;
 pub(crate) use self::log::{KEPT, Log};
 pub use self::table::Table;

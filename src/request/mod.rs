@@ -34,7 +34,7 @@ use self::actions::{Action, KEYS, Work};
 use self::answer::{About, Outcome};
 use self::failure::{BODY_TIMEOUT, Failure, TOO_LARGE};
 use self::json::Object;
-use crate::code::Language;
+use crate::code::{self, Language};
 use crate::compute::Compute;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -201,10 +201,7 @@ impl Handler {
 
 /// The language that a runtime is of.
 fn language(key: &str, name: &str) -> Result<Language> {
-    Language::from_runtime(name).ok_or_else(|| {
-        Error::invalid(format!("`{key}` names no language: `{}`", json::repeated(name)))
-            .with_hint("'python' or 'node', with or without a version")
-    })
+    Language::from_runtime(name).ok_or_else(|| code::no_language(key, &json::repeated(name)))
 }
 
 /// What `work` comes to while the client is there.

@@ -1,4 +1,4 @@
-//! The contract of `src/provider.rs` and what the core makes of it, sentence by sentence, at every provider.
+//! The contract of `src/provider/` and what the core makes of it, sentence by sentence, at every provider.
 //!
 //! `cargo test --no-default-features --test conformance -- local` runs what is about one provider.
 
@@ -8,6 +8,7 @@ mod background;
 mod code;
 mod commands;
 mod copies;
+mod directories;
 mod e2b;
 mod file_streams;
 mod files;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
             terminals::CASES,
             hangups::CASES,
             files::CASES,
+            directories::CASES,
             file_streams::CASES,
             moves::CASES,
             copies::CASES,

@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::config::Place;
-use super::error::{self, About, seconds};
-use super::wire::{Metric, NewSandbox, NewSnapshot, Sandbox, Snapshot, State, Timeout};
+use super::error::{self, About};
+use super::wire::{Metric, NewSandbox, NewSnapshot, Sandbox, Snapshot, State, Timeout, seconds};
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::{Answer, Http, Repeat};
 
@@ -31,6 +31,15 @@ static NEWER: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     pub(super) place: Place,
+}
+
+/// What `work` comes to. Once begun, it goes on to its end, even if nobody waits for that any more.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, "the call was cut off").with_source(error))
+    })
 }
 
 /// A request that is not sent yet.

@@ -45,10 +45,7 @@ impl Config {
     /// The language of a sandbox: what is asked for, or else what is configured.
     pub(super) fn language(&self, asked: Option<&str>) -> Result<Option<Language>> {
         let Some(name) = asked.or(self.runtime.as_deref()) else { return Ok(None) };
-        Language::from_runtime(name).map(Some).ok_or_else(|| {
-            Error::invalid(format!("`runtime` names no language: `{name}`"))
-                .with_hint("'python' or 'node', with or without a version")
-        })
+        Language::named("runtime", name).map(Some)
     }
 
     /// Where to ask, and as whom. A `domain` that is asked for goes before that of the configuration.

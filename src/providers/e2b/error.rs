@@ -118,15 +118,6 @@ fn traced(error: Error, status: StatusCode, headers: &HeaderMap) -> Error {
     }
 }
 
-/// The longest time that can be said on the wire.
-const LONGEST_TIME: u64 = i32::MAX as u64;
-
-/// A time on the wire: whole seconds, never less than what was asked for, if it can be said at all.
-pub(super) fn seconds(duration: Duration) -> u64 {
-    let whole = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
-    whole.min(LONGEST_TIME)
-}
-
 impl Refusal {
     fn read(body: &[u8]) -> Self {
         serde_json::from_slice(body).unwrap_or_else(|_| Self {

@@ -154,9 +154,7 @@ impl E2bInstance {
     async fn look(&self) -> Result<(Sandbox, SystemTime)> {
         self.life.check()?;
         let Some((sandbox, now)) = self.api.get(&self.remote).await? else {
-            self.life.missing();
-            self.life.check()?;
-            return Err(Error::new(ErrorKind::NotFound, format!("the sandbox `{}` is gone", self.id)));
+            return Err(self.life.missing());
         };
         self.life.learn(&sandbox);
         Ok((sandbox, now))
@@ -164,11 +162,10 @@ impl E2bInstance {
 
     /// What came of a call about it. E2B does not know it: it has ended.
     fn known_there<T>(&self, outcome: Result<T>) -> Result<T> {
-        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-            self.life.missing();
-            self.life.check()?;
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.life.missing()),
+            outcome => outcome,
         }
-        outcome
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::api::Api;
+use super::api::{Api, to_its_end};
 use super::envd::Fate;
 use super::metadata;
 use super::wire::{Sandbox, State};
@@ -73,17 +73,15 @@ impl Life {
     pub(super) async fn destroy(self: &Arc<Self>) -> Result<()> {
         self.destroying.store(true, Ordering::Relaxed);
         let life = Arc::clone(self);
-        let ending = tokio::spawn(async move {
+        to_its_end(async move {
             let killed = life.api.kill(&life.remote).await;
             match killed {
                 Ok(_) => life.end(DESTROYED),
                 Err(_) => life.destroying.store(false, Ordering::Relaxed),
             }
             killed.map(drop)
-        });
-        ending.await.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Internal, "the call was cut off").with_source(error))
         })
+        .await
     }
 
     /// Notes that it has ended; the first reason stays.
@@ -118,7 +116,7 @@ impl Life {
         }
         match self.api.get(&self.remote).await? {
             Some((sandbox, _)) => self.learn(&sandbox),
-            None => self.missing(),
+            None => drop(self.missing()),
         }
         Ok(self.known().clone())
     }
@@ -131,8 +129,9 @@ impl Life {
         }
     }
 
-    /// Notes that E2B no longer knows it. What it does not tell is told by when its end was due.
-    pub(super) fn missing(&self) {
+    /// Notes that E2B no longer knows it, for the error of every call from now on. What it does not tell is told by when
+    /// its end was due.
+    pub(super) fn missing(&self) -> Error {
         let (expires_at, timeout) = {
             let known = self.known();
             (known.expires_at, known.timeout)
@@ -144,6 +143,7 @@ impl Life {
         } else {
             self.end("it was ended");
         }
+        self.gone()
     }
 
     /// The error of every call while it is paused.
@@ -160,7 +160,7 @@ impl Fate for Life {
     /// control plane knows.
     async fn told(&self) -> Error {
         if self.destroying.load(Ordering::Relaxed) {
-            self.missing();
+            return self.missing();
         }
         match self.ask().await {
             Ok(_) if self.has_ended() => self.gone(),

@@ -29,12 +29,12 @@ use async_trait::async_trait;
 
 pub use self::config::{Config, Secret};
 
-use self::api::Api;
+use self::api::{Api, to_its_end};
 use self::instance::E2bInstance;
 use self::registry::{Claim, Claimed};
 use self::request::{Wanted, is_made_there, is_possible_id};
 use self::wire::{NewSandbox, Sandbox, State};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::provider::{
     Capabilities, CreateRequest, Filter, Info, Instance, Provider, Snapshot, Snapshots, Status,
 };
@@ -96,9 +96,7 @@ async fn named(api: &Api, id: &str) -> Result<Option<String>> {
 
 /// Ends a sandbox; the end, once begun, goes on without its caller.
 async fn kill(api: Api, remote: String) -> Result<bool> {
-    tokio::spawn(async move { api.kill(&remote).await }).await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, "the call was cut off").with_source(error))
-    })
+    to_its_end(async move { api.kill(&remote).await }).await
 }
 
 /// A sandbox that nobody holds yet. Dropped, it is ended.
@@ -137,13 +135,11 @@ impl Drop for Unheld {
 async fn make(api: &Api, new: NewSandbox, claim: Option<&Claim>) -> Result<Unheld> {
     let claimed = claim.map(Claim::kept);
     let api = api.clone();
-    let making = tokio::spawn(async move {
+    to_its_end(async move {
         let sandbox = api.create(&new).await?;
         Ok(Unheld { api, sandbox: Some(sandbox), claimed })
-    });
-    making.await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, "the call was cut off").with_source(error))
     })
+    .await
 }
 
 #[async_trait]

@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::config::Config;
-use super::error::seconds;
 use super::metadata;
-use super::wire::{NewNetwork, NewSandbox};
+use super::wire::{NewNetwork, NewSandbox, seconds};
 use crate::code::{self, Language};
 use crate::error::{Error, Result};
-use crate::provider::{CreateRequest, Network, Resources};
-
-/// Life of a sandbox unless somebody says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(300);
+use crate::provider::{self, CreateRequest, DEFAULT_LIFE, Network, Resources};
 
 /// All addresses.
 const EVERYWHERE: &str = "0.0.0.0/0";
@@ -27,7 +23,7 @@ pub(super) struct Wanted {
 
 /// How long a sandbox lives that nobody gives a time.
 pub(super) fn default_timeout(config: &Config) -> Duration {
-    config.timeout.map_or(TIMEOUT, Duration::from_millis)
+    config.timeout.map_or(DEFAULT_LIFE, Duration::from_millis)
 }
 
 /// Resolves what is asked for: the request's word before the configuration's, and that before the default.
@@ -74,10 +70,9 @@ fn ours(id: Option<&str>, language: Option<Language>) -> Result<BTreeMap<String,
     Ok(texts)
 }
 
-/// Whether a sandbox can have this id.
+/// Whether a sandbox can have this id. Dots alone are something else in a URL.
 pub(super) fn is_possible_id(id: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=128).contains(&id.len()) && id.bytes().all(legal) && id.bytes().any(|byte| byte != b'.')
+    provider::is_possible_id(id) && id.bytes().any(|byte| byte != b'.')
 }
 
 /// Whether an id is of the form of those that E2B makes: it is looked for among those first.

@@ -2,12 +2,21 @@
 //! default: not all servers that speak so say all of it.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::transport::Secret;
+
+/// The longest time that can be said.
+const LONGEST: u64 = i32::MAX as u64;
+
+/// A time as it is said: whole seconds, never less than what was asked for, if it can be said at all.
+pub(super) fn seconds(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    whole.min(LONGEST)
+}
 
 /// `POST /sandboxes`.
 #[derive(Clone, Debug, Default, Serialize)]

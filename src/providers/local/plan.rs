@@ -13,7 +13,10 @@ use super::url;
 use crate::code::{self, Language};
 use crate::config;
 use crate::error::{Error, Result};
-use crate::provider::{CreateRequest, DEFAULT_LIFE, Enforcement, Limits, Network, Resources, not_yet};
+use crate::provider::{
+    CreateRequest, DEFAULT_LIFE, Enforcement, Limits, Network, Resources, is_possible_id, not_yet,
+};
+use crate::random;
 
 /// Home and default working directory of commands.
 pub(super) const HOME: &str = "/home/user";
@@ -142,18 +145,13 @@ fn refuse(request: &CreateRequest) -> Result<()> {
     }
 }
 
-/// 128 bits that nobody can guess.
+/// An id that nobody can guess.
 fn fresh_id() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| {
-        Error::new(crate::error::ErrorKind::Internal, format!("this machine has no random numbers: {error}"))
-    })?;
-    Ok(format!("sbx_{:032x}", u128::from_ne_bytes(random)))
+    Ok(format!("sbx_{}", random::name()?))
 }
 
 fn checked_id(id: String) -> Result<String> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if id.is_empty() || id.len() > 128 || !id.bytes().all(legal) {
+    if !is_possible_id(&id) {
         return Err(Error::invalid(format!("`sandboxId` is not possible: `{id}`"))
             .with_hint("1 to 128 letters, digits, `-`, `_` and `.`"));
     }
@@ -163,10 +161,7 @@ fn checked_id(id: String) -> Result<String> {
 /// The runtime that the sandbox will have: the family that was asked for, in the version that is here. The
 /// one option that falls back: other versions of the same language are close enough to be useful.
 fn runtime_here(asked: &str, python: Option<&Interpreter>, node: Option<&Interpreter>) -> Result<String> {
-    let language = Language::from_runtime(asked).ok_or_else(|| {
-        Error::invalid(format!("`runtime` names no language: `{asked}`"))
-            .with_hint("'python' or 'node', with or without a version")
-    })?;
+    let language = Language::named("runtime", asked)?;
     let interpreter = match language {
         Language::Python => python,
         Language::Node => node,

@@ -3,10 +3,10 @@
 use super::Envd;
 use super::error::{About, not_regular, of_file};
 use super::path::trimmed;
-use super::process::random;
 use super::script::As;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::Exit;
+use crate::random;
 use crate::transport::connect::Code;
 
 /// How something gets to another path.
@@ -40,7 +40,7 @@ impl Envd {
     /// Gets what is at one path to another.
     pub(super) async fn put_elsewhere(&self, way: Way, from: &str, to: &str) -> Result<()> {
         let owner = self.owner().await?;
-        let args = [way.word(), trimmed(from).0, trimmed(to).0, &random()?, &owner];
+        let args = [way.word(), trimmed(from).0, trimmed(to).0, &random::name()?, &owner];
         let ran = self.run(As::Root, PUT, &args).await?;
         // The first that went wrong, in the words of the system, which come last.
         let complaint = ran.stderr.lines().next().unwrap_or_default();

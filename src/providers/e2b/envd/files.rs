@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 
 use super::Envd;
-use super::error::{About, not_regular, of_file, silent};
+use super::error::{About, not_regular, of_file};
 use super::messages::{
     Empty, EntryInfo, EntryResponse, FileType, ListDirRequest, ListDirResponse, PathRequest, Timestamp,
 };
@@ -41,7 +41,10 @@ impl Files for Envd {
     async fn make_dir(&self, path: &str) -> Result<()> {
         check_changeable(path)?;
         let request = PathRequest { path: path.to_owned() };
-        match self.ask::<_, EntryResponse>("MakeDir", &request).await {
+        match self
+            .ask::<_, EntryResponse>("filesystem.Filesystem/MakeDir", &request, Repeat::Idempotent)
+            .await
+        {
             Ok(_) | Err(Fault::Refused(Refusal { code: Code::AlreadyExists, .. })) => Ok(()),
             Err(fault) => Err(self.file_error(About::Directory, path, fault).await),
         }
@@ -50,7 +53,10 @@ impl Files for Envd {
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
         check_names(path)?;
         let request = ListDirRequest { path: path.to_owned(), depth: 1 };
-        let mut entries = match self.ask::<_, ListDirResponse>("ListDir", &request).await {
+        let mut entries = match self
+            .ask::<_, ListDirResponse>("filesystem.Filesystem/ListDir", &request, Repeat::Idempotent)
+            .await
+        {
             Ok(ListDirResponse { entries }) if entries.iter().any(|entry| entry.symlink_target.is_some()) => {
                 let links = self.links_in(path).await?;
                 entries.into_iter().map(|found| links.complete(found)).collect()
@@ -102,7 +108,7 @@ impl Files for Envd {
             return Err(missing());
         }
         let request = PathRequest { path: bare.to_owned() };
-        match self.ask::<_, Empty>("Remove", &request).await {
+        match self.ask::<_, Empty>("filesystem.Filesystem/Remove", &request, Repeat::Idempotent).await {
             Ok(_) => Ok(()),
             Err(fault) => Err(self.file_error(About::File, path, fault).await),
         }
@@ -110,31 +116,21 @@ impl Files for Envd {
 }
 
 impl Envd {
-    async fn ask<Q, A>(&self, method: &str, request: &Q) -> Result<A, Fault>
-    where
-        Q: crate::transport::connect::Message,
-        A: crate::transport::connect::Message,
-    {
-        let method = format!("filesystem.Filesystem/{method}");
-        let headers = self.acting_as(None)?;
-        let answer = self.service().call(&method, request, &headers, Repeat::Idempotent);
-        tokio::time::timeout(super::LIMIT, answer).await.unwrap_or_else(|_| Err(Fault::Lost(silent())))
-    }
-
     /// What is at a path itself, be it a link; and what it is in the end.
     async fn look(&self, path: &str) -> Result<Option<(EntryInfo, Kind)>> {
         check_names(path)?;
         let (bare, must_be_directory) = trimmed(path);
         let request = PathRequest { path: bare.to_owned() };
-        let found: EntryResponse = match self.ask("Stat", &request).await {
-            Ok(found) => found,
-            Err(fault) => {
-                let error = self.file_error(About::File, path, fault).await;
-                let is_missing =
-                    error.kind() == ErrorKind::NotFound && error.message().starts_with("File not found");
-                return if is_missing { Ok(None) } else { Err(error) };
-            }
-        };
+        let found: EntryResponse =
+            match self.ask("filesystem.Filesystem/Stat", &request, Repeat::Idempotent).await {
+                Ok(found) => found,
+                Err(fault) => {
+                    let error = self.file_error(About::File, path, fault).await;
+                    let is_missing =
+                        error.kind() == ErrorKind::NotFound && error.message().starts_with("File not found");
+                    return if is_missing { Ok(None) } else { Err(error) };
+                }
+            };
         let Some(found) = found.entry else { return Ok(None) };
         let kind = match FileType::try_from(found.kind) {
             Ok(FileType::Directory) => Kind::Directory,

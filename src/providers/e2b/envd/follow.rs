@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, OptionFuture};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::error::{is_gone, nonsense, of_refusal, silent};
@@ -13,11 +13,13 @@ use super::messages::{
     DataEvent, Empty, EntryResponse, FileType, PathRequest, ProcessEvent, ProcessResponse, ProcessSelector,
     SendSignalRequest, Signal,
 };
-use super::process::{Ended, exit_of};
+use super::process::exit_of;
 use super::script::As;
 use super::{Envd, Health};
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::Teller;
 use crate::provider::{Chunk, Exit};
+use crate::signal;
 use crate::transport::Repeat;
 use crate::transport::connect::{Code, Fault, Messages, Refusal};
 
@@ -43,8 +45,6 @@ const LONGEST_LOOK: Duration = Duration::from_secs(30);
 /// After the end of a process: how long what it wrote last may take to arrive, and how much that can be.
 const LATE: Duration = Duration::from_millis(100);
 const LATE_BYTES: usize = 256 << 10;
-/// Sent to what writes where nobody reads.
-const SIGPIPE: i32 = 13;
 
 /// A process, and who wants to know what becomes of it.
 pub(super) struct Following {
@@ -70,15 +70,15 @@ enum Said {
 
 impl Following {
     /// Follows it until it has ended, or nobody wants to know any more.
-    pub(super) async fn follow(mut self, ended: watch::Sender<Option<Ended>>) {
+    pub(super) async fn follow(mut self, teller: Teller) {
         let (output, envd, over) = (self.output.clone(), self.envd.clone(), self.envd.over());
         let outcome = tokio::select! {
             outcome = self.until_the_end() => outcome,
-            ((), ()) = async { tokio::join!(output.closed(), ended.closed()) } => return,
+            ((), ()) = async { tokio::join!(output.closed(), teller.unheard()) } => return,
             // The connections of a sandbox that has ended need not say so.
             () = over.cancelled() => Err(envd.gone().await),
         };
-        ended.send_replace(Some(outcome.map_err(Arc::new)));
+        teller.tell(outcome);
         // Nobody waits for the end of the stream, which has nothing more to say.
         let Self { mut messages, output: own, .. } = self;
         drop((output, own));
@@ -193,7 +193,7 @@ impl Following {
         }
         self.room.close();
         let (envd, pid) = (self.envd.clone(), self.pid);
-        tokio::spawn(async move { envd.send_signal(SIGPIPE, pid).await });
+        tokio::spawn(async move { envd.send_signal(signal::PIPE, pid).await });
     }
 
     /// Finds the process again whose stream was lost.

@@ -38,7 +38,7 @@ pub(crate) use self::version::Version;
 use super::kernel::Kernel;
 use crate::error::{Error, Result};
 use crate::provider::{Cell, CellStream, Kernels, Running};
-use crate::transport::connect::{Foreign, Message, Service};
+use crate::transport::connect::{Fault, Foreign, Message, Service};
 use crate::transport::{Answer, Http, Repeat, Secret};
 
 /// How long a sandbox may take to say that it is there.
@@ -153,14 +153,22 @@ impl Envd {
 
     /// Calls a method that is answered once.
     async fn call<Q: Message, A: Message>(&self, method: &str, request: &Q, repeat: Repeat) -> Result<A> {
-        let headers = self.acting_as(None)?;
-        let answer =
-            tokio::time::timeout(LIMIT, self.service().call(method, request, &headers, repeat)).await;
-        match answer {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(fault)) => Err(self.error(fault).await),
-            Err(_) => Err(self.lost(silent()).await),
+        match self.ask(method, request, repeat).await {
+            Ok(answer) => Ok(answer),
+            Err(fault) => Err(self.error(fault).await),
         }
+    }
+
+    /// Likewise, for callers that tell themselves what a failure means.
+    async fn ask<Q: Message, A: Message>(
+        &self,
+        method: &str,
+        request: &Q,
+        repeat: Repeat,
+    ) -> Result<A, Fault> {
+        let headers = self.acting_as(None)?;
+        let answer = self.service().call(method, request, &headers, repeat);
+        tokio::time::timeout(LIMIT, answer).await.unwrap_or_else(|_| Err(Fault::Lost(silent())))
     }
 
     /// The header that says which user something is done as; absent is the template's.

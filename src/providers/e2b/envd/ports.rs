@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use computesdk_agent::sockets;
+
 use super::Envd;
 use super::script::As;
 use crate::error::Result;
 
 /// The lists of sockets of both families.
 const LISTS: &str = "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null";
-/// The state of a socket that listens.
-const LISTENS: &str = "0A";
 
 impl Envd {
     /// Whether something listens on a port, where E2B leads to it: at any address but those of the loopback that only
@@ -20,24 +20,9 @@ impl Envd {
     }
 }
 
-/// The port of a socket that listens, by its line in `/proc/net/tcp`: number, address, peer, state and more.
+/// The port of a socket that listens where it is led to. The machines of E2B have the lower byte of a word first.
 fn listener(line: &str) -> Option<u16> {
-    let mut fields = line.split_ascii_whitespace().skip(1);
-    let (address, _, state) = (fields.next()?, fields.next()?, fields.next()?);
-    let (address, port) = address.rsplit_once(':')?;
-    let is_one = state == LISTENS && is_led_to(ip(address)?);
-    is_one.then(|| u16::from_str_radix(port, 16).ok())?
-}
-
-/// An address of one word, or of four, each as the processor has it.
-fn ip(text: &str) -> Option<IpAddr> {
-    let word = |at: usize| Some(u32::from_str_radix(text.get(8 * at..8 * at + 8)?, 16).ok()?.to_le_bytes());
-    if text.len() == 8 {
-        return Some(Ipv4Addr::from(word(0)?).into());
-    }
-    let words = [word(0)?, word(1)?, word(2)?, word(3)?];
-    let bytes: [u8; 16] = words.concat().try_into().ok()?;
-    Some(Ipv6Addr::from(bytes).to_canonical())
+    sockets::listener(line, u32::to_le_bytes).filter(|(ip, _)| is_led_to(*ip)).map(|(_, port)| port)
 }
 
 fn is_led_to(ip: IpAddr) -> bool {

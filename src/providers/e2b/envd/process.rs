@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::Envd;
 use super::messages::{
@@ -15,30 +15,19 @@ use super::messages::{
     SendSignalRequest, Signal, UpdateRequest,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::Ending;
 use crate::provider::{Chunk, Control, Exit, Output, Size, Wanted};
+use crate::signal;
 use crate::transport::Repeat;
 
 /// Bytes of input that are sent at once.
 const INPUT: usize = 1 << 20;
-const SIGKILL: i32 = 9;
 /// How often a server is to say something on a stream that is silent otherwise, in seconds.
 const KEEPALIVE: u16 = 5;
-
-/// How a process ended, or why nobody knows.
-pub(super) type Ended = Result<Exit, Arc<Error>>;
 
 /// Asks for signs of life.
 pub(super) fn keepalives(headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("keepalive-ping-interval"), HeaderValue::from(KEEPALIVE));
-}
-
-/// A name that nothing else has.
-pub(super) fn random() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| {
-        Error::new(ErrorKind::Internal, format!("this machine has no random numbers: {error}"))
-    })?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(random)))
 }
 
 /// What Go calls the signals, from 1 on: envd tells how a process ended in its words.
@@ -87,7 +76,7 @@ pub(super) fn exit_of(end: &EndEvent) -> Exit {
     match by_name.or_else(|| name.strip_prefix("signal ")?.parse().ok()) {
         Some(signal) => Exit::Signal(signal),
         None if end.exit_code >= 0 => Exit::Code(end.exit_code),
-        None => Exit::Signal(SIGKILL),
+        None => Exit::Signal(signal::KILL),
     }
 }
 
@@ -145,12 +134,12 @@ pub(super) struct E2bControl {
     pub(super) input: Input,
     pub(super) input_ended: AtomicBool,
     pub(super) room: Arc<Semaphore>,
-    pub(super) ending: watch::Receiver<Option<Ended>>,
+    pub(super) ending: Ending,
 }
 
 impl E2bControl {
     fn has_ended(&self) -> bool {
-        self.ending.borrow().is_some()
+        self.ending.has_come()
     }
 
     fn selector(&self) -> Option<ProcessSelector> {
@@ -198,12 +187,7 @@ impl Control for E2bControl {
     }
 
     async fn wait(&self) -> Result<Exit> {
-        let mut ending = self.ending.clone();
-        let ended = ending.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
-        match ended {
-            Some(ended) => ended.map_err(|error| error.copy()),
-            None => Err(Error::new(ErrorKind::Unavailable, "the process is no longer watched")),
-        }
+        self.ending.wait().await
     }
 
     async fn write_stdin(&self, bytes: &[u8]) -> Result<()> {
@@ -240,7 +224,7 @@ impl Control for E2bControl {
         }
         // envd could send SIGTERM itself as well, but then forgets what the process writes while it ends.
         self.or_gone(match signal {
-            SIGKILL => self.kill_the_first().await,
+            signal::KILL => self.kill_the_first().await,
             _ => self.envd.send_signal(signal, self.pid).await,
         })
     }

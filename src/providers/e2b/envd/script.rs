@@ -8,12 +8,14 @@ use bytes::{Bytes, BytesMut};
 use super::Envd;
 use super::error::silent;
 use super::messages::{
-    Empty, EndEvent, ProcessConfig, ProcessEvent, ProcessResponse, ProcessSelector, SendSignalRequest,
-    Signal, StartRequest,
+    Empty, ProcessConfig, ProcessEvent, ProcessResponse, ProcessSelector, SendSignalRequest, Signal,
+    StartRequest,
 };
-use super::process::{exit_of, keepalives, random};
+use super::process::{exit_of, keepalives};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Chunk, Exit};
+use crate::random;
+use crate::signal;
 use crate::transport::Repeat;
 use crate::transport::connect::{Code, Fault, Messages, Refusal};
 
@@ -72,7 +74,7 @@ impl Envd {
                 ));
             }
         }
-        let exit = running.ended.unwrap_or(Exit::Signal(9));
+        let exit = running.ended.unwrap_or(Exit::Signal(signal::KILL));
         Ok(Ran { stdout: stdout.freeze(), stderr: String::from_utf8_lossy(&stderr).into_owned(), exit })
     }
 
@@ -92,7 +94,7 @@ impl Envd {
     }
 
     async fn script_as(&self, user: Option<&str>, script: &str, args: &[&str]) -> Result<Script, Fault> {
-        let tag = format!("{TAG}{}", random()?);
+        let tag = format!("{TAG}{}", random::name()?);
         let config = ProcessConfig {
             cmd: "/bin/sh".to_owned(),
             args: ["-c", script, "computesdk"].iter().chain(args).map(|&arg| arg.to_owned()).collect(),
@@ -159,7 +161,7 @@ impl Script {
             };
             match event {
                 Some(ProcessEvent { end: Some(end), .. }) => {
-                    self.end(&end);
+                    self.ended = Some(exit_of(&end));
                     let _ = tokio::time::timeout(LAST, self.messages.finish()).await;
                 }
                 Some(ProcessEvent { data: Some(data), .. }) => {
@@ -174,10 +176,6 @@ impl Script {
             }
         }
         Ok(None)
-    }
-
-    fn end(&mut self, end: &EndEvent) {
-        self.ended = Some(exit_of(end));
     }
 
     /// How it ended, if it has.

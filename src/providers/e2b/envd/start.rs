@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::Envd;
 use super::error::{nonsense, of_refusal, silent};
@@ -14,11 +14,14 @@ use super::messages::{
     Empty, ListResponse, ProcessConfig, ProcessInfo, ProcessRequest, ProcessResponse, ProcessSelector,
     StartRequest,
 };
-use super::process::{E2bControl, E2bOutput, Input, keepalives, random};
+use super::process::{E2bControl, E2bOutput, Input, keepalives};
 use super::tree::MARK;
 use super::version::Version;
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::Ending;
 use crate::provider::{Attached, Command, Process, Program};
+use crate::random;
+use crate::signal;
 use crate::transport::Repeat;
 use crate::transport::connect::{Code, Fault, Messages, Refusal};
 
@@ -35,7 +38,6 @@ const ROOM: usize = 16;
 /// An argument may have this many bytes, with its end: a longer line goes by way of a file.
 const LONGEST_LINE: usize = (128 << 10) - 1;
 
-const SIGKILL: i32 = 9;
 const BASH: &str = "/bin/bash";
 
 /// A start, as it will be asked for.
@@ -72,7 +74,7 @@ impl Envd {
     }
 
     fn plan(&self, command: &Command) -> Result<Plan> {
-        let id = random()?;
+        let id = random::name()?;
         let tag = command.tag.clone().unwrap_or_else(|| format!("computesdk-{id}"));
         let input = match command {
             Command { terminal: Some(_), .. } => Input::Terminal,
@@ -195,7 +197,7 @@ impl Envd {
                 let mark = config.and_then(|mut config| config.envs.remove(MARK));
                 let input = input_of(mark.as_deref());
                 // Nothing carries the mark of what was started by somebody else.
-                let mark = mark.map_or_else(random, Ok)?;
+                let mark = mark.map_or_else(random::name, Ok)?;
                 let process = self.process(heard, tag.clone(), mark, input, false);
                 Ok(Some(Attached { process, tag }))
             }
@@ -217,7 +219,7 @@ impl Envd {
         let room = Arc::new(Semaphore::new(ROOM));
         let gaps = Arc::new(AtomicBool::new(has_gaps));
         let (output, chunks) = mpsc::unbounded_channel();
-        let (ended, ending) = watch::channel(None);
+        let (teller, ending) = Ending::to_come();
         let following = Following {
             envd: self.clone(),
             process: tag.map_or_else(|| ProcessSelector::by_pid(pid), |tag| ProcessSelector::by_tag(&tag)),
@@ -228,7 +230,7 @@ impl Envd {
             room: Arc::clone(&room),
             gaps: Arc::clone(&gaps),
         };
-        tokio::spawn(following.follow(ended));
+        tokio::spawn(following.follow(teller));
         let control = E2bControl {
             envd: self.clone(),
             pid,
@@ -346,7 +348,7 @@ impl Drop for Unclaimed {
         {
             runtime.spawn(async move {
                 // It has hardly begun: nothing can have come of it yet that would be lost sight of.
-                let _ = control.signal(SIGKILL).await;
+                let _ = control.signal(signal::KILL).await;
                 control.kill().await
             });
         }

@@ -54,10 +54,9 @@ impl Waiting {
 /// The variable with the mark.
 pub(super) const MARK: &str = "COMPUTESDK_RUN";
 
-/// Finds what carries one of the marks `$1`, each in a line, the processes `$2` if some are given, and all that came of
-/// those, but not what is dead already: `$found`, with a blank before and after each.
+/// Finds what carries one of the marks `$mark`, each in a line, the processes `$first` if some are given, and all that
+/// came of those, but not what is dead already: `$found`, with a blank before and after each.
 const FIND: &str = r#"
-mark=$1 first=$2
 find_all() {
   found=' '
   table=$(grep -sE '^(State|PPid):' /proc/[0-9]*/status | tr '\t' ' ')
@@ -94,8 +93,10 @@ END
 }
 "#;
 
-/// Kills all of it: what may start others is stopped first, until nobody is left who does.
+/// Kills all that came of the processes `$2` and of those with a mark of `$1`: what may start others is stopped first,
+/// until nobody is left who does.
 const KILL: &str = r#"
+mark=$1 first=$2
 turn=0
 while [ $turn -lt 100 ]; do
   turn=$((turn+1))
@@ -116,9 +117,10 @@ done
 exit 1
 "#;
 
-/// Hangs up: a terminal's session, whose number is that of its first process; and waits until nothing is left.
+/// Hangs up: a terminal's session `$2`, whose number is that of its first process; and waits until nothing is left that
+/// has the mark `$1`. The first process counts by its mark alone: its number may be another's when it has ended.
 const HANG_UP: &str = r#"
-session=$2
+mark=$1 first= session=$2
 for file in $(grep -lsE "^NSsid:[[:space:]]*$session([[:space:]]|\$)" /proc/[0-9]*/status); do
   pid=${file#/proc/}; pid=${pid%/status}
   kill -HUP $pid 2>/dev/null; kill -CONT $pid 2>/dev/null
@@ -179,9 +181,7 @@ impl Envd {
     /// Tells everything in a terminal's session that it is gone, and waits until nothing is left.
     pub(super) async fn hang_up_tree(&self, mark: &str, pid: u32, running: bool) -> Result<()> {
         let session = if running { pid.to_string() } else { "-".to_owned() };
-        let script = format!("{FIND}{HANG_UP}");
-        // The first process is one of what is waited for only while it runs: its number may be another's afterwards.
-        self.run(As::Root, &script.replace("first=$2", "first="), &[mark, &session]).await.map(drop)
+        self.run(As::Root, &format!("{FIND}{HANG_UP}"), &[mark, &session]).await.map(drop)
     }
 
     /// Sends a signal to a process that runs.

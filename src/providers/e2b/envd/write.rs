@@ -14,11 +14,11 @@ use super::content::{AT_ONCE, ODD, PART};
 use super::error::{About, of_file};
 use super::messages::{Empty, PathRequest};
 use super::path::{parent, trimmed};
-use super::process::random;
 use super::script::As;
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::provider::{ByteStream, Content, Exit};
+use crate::random;
 use crate::transport::Repeat;
 use crate::transport::connect::{Code, Fault, Foreign};
 
@@ -86,7 +86,7 @@ impl Envd {
 
     /// Writes a new file beside the old one, and puts it into its place when it is complete.
     async fn replace_when_complete(&self, path: &str, content: Content) -> Result<()> {
-        let beside = format!("{}/.computesdk-{}", parent(path).trim_end_matches('/'), random()?);
+        let beside = format!("{}/.computesdk-{}", parent(path).trim_end_matches('/'), random::name()?);
         let mut new = Begun { envd: self, paths: vec![beside] };
         let written = self.write_beside(path, content, &mut new).await;
         if written.is_err() {
@@ -212,7 +212,7 @@ struct Form {
 
 impl Form {
     fn new() -> Result<Self> {
-        Ok(Self { boundary: random()? })
+        Ok(Self { boundary: random::name()? })
     }
 
     fn kind(&self) -> String {

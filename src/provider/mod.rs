@@ -3,7 +3,10 @@
 //! A [`Provider`] makes and finds sandboxes; an [`Instance`] is one of them, alive; a [`Process`] is
 //! something that runs in it. Everything above this module (`Sandbox`, strategies, `throwOnError`,
 //! `runCode`, deadlines, aborts) is written once, against these traits; the conformance suite tests each
-//! sentence below on every provider.
+//! sentence here on every provider.
+//!
+//! Here are providers and sandboxes; in `process` what runs, in `files` what is kept, and in `optional` what only some
+//! can do.
 //!
 //! Rules for all methods:
 //!
@@ -12,6 +15,10 @@
 //! * An option that a provider cannot honour is [`ErrorKind::Unsupported`](crate::error::ErrorKind), never
 //!   ignored.
 //! * Errors need not say provider, sandbox or operation: the core adds them.
+
+mod files;
+mod optional;
+mod process;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -24,6 +31,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
+pub use self::files::{Content, Entry, Files};
+pub use self::optional::{Cell, CellEvent, CellStream, Kernels, Pausing, Snapshot, Snapshots, Snapshotting};
+pub use self::process::{
+    Attached, Chunk, Command, Control, Exit, Output, Process, Program, Running, Size, Wanted,
+};
 use crate::error::{Error, Result};
 use crate::process::Table;
 
@@ -32,6 +44,12 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
 /// How long a sandbox lives where neither its request nor its provider's configuration says so.
 pub const DEFAULT_LIFE: Duration = Duration::from_secs(300);
+
+/// Whether a user can give a sandbox this id: 1 to 128 letters, digits, `-`, `_` and `.`.
+pub(crate) fn is_possible_id(id: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=128).contains(&id.len()) && id.bytes().all(legal)
+}
 
 /// A place that makes sandboxes.
 #[async_trait]
@@ -113,25 +131,6 @@ impl Filter {
                 .iter()
                 .all(|(key, value)| known.is_some_and(|known| known.get(key) == Some(value)))
     }
-}
-
-/// The snapshots of a provider.
-#[async_trait]
-pub trait Snapshots: Send + Sync {
-    /// All of them, in no order.
-    async fn list(&self) -> Result<Vec<Snapshot>>;
-
-    /// Deletes one. Missing: success. One that sandboxes still use is an error.
-    async fn delete(&self, id: &str) -> Result<()>;
-}
-
-/// What sandboxes can be made from: its id is a `template_id`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Its id.
-    pub id: String,
-    /// Names that it goes by too.
-    pub names: Vec<String>,
 }
 
 /// What the sandboxes of a provider can do beyond commands and files.
@@ -365,71 +364,6 @@ pub trait Instance: Debug + Send + Sync {
     }
 }
 
-/// A sandbox that can be put aside, files and processes as they are, and taken up again.
-#[async_trait]
-pub trait Pausing: Send + Sync {
-    /// Puts it aside: its status is `Stopped`, and until it is resumed every call but `info` and `destroy` is
-    /// `Unavailable`, which tells so. Twice: success.
-    async fn pause(&self) -> Result<()>;
-
-    /// Takes it up again, to live at least this long from now on. One that runs: success, and its life is never
-    /// made shorter.
-    async fn resume(&self, timeout: Option<Duration>) -> Result<()>;
-}
-
-/// A sandbox whose state can be kept.
-#[async_trait]
-pub trait Snapshotting: Send + Sync {
-    /// Keeps its state as it is now. It goes on.
-    async fn snapshot(&self, name: Option<&str>) -> Result<Snapshot>;
-}
-
-/// Interpreters that keep their state.
-#[async_trait]
-pub trait Kernels: Send + Sync {
-    /// Runs a piece of code after all that ran in the same context before. What it prints and gives comes as a
-    /// stream, which ends with it. Dropped, the code is interrupted.
-    async fn execute(&self, code: &Cell) -> Result<CellStream>;
-}
-
-/// A piece of code for an interpreter that keeps its state.
-#[derive(Clone, Debug, Default)]
-pub struct Cell {
-    /// The code.
-    pub source: String,
-    /// Its language.
-    pub language: String,
-    /// Whose variables it sees: made when it is first named.
-    pub context: String,
-    /// Working directory of a context that is made.
-    pub cwd: Option<String>,
-    /// Environment variables, for this piece of code.
-    pub env: BTreeMap<String, String>,
-}
-
-/// What a piece of code prints and gives, as it comes.
-pub type CellStream = Pin<Box<dyn Stream<Item = Result<CellEvent>> + Send>>;
-
-/// Something that a piece of code has printed or given.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CellEvent {
-    /// Text of standard output.
-    Stdout(String),
-    /// Text of standard error.
-    Stderr(String),
-    /// A result, by its kinds: `text`, `html`, `png` and so on, in the interpreter's own words.
-    Result(serde_json::Map<String, serde_json::Value>),
-    /// An exception that nothing caught; nothing follows.
-    Raised {
-        /// Its class.
-        name: String,
-        /// What it says.
-        value: String,
-        /// Where it was raised, as a terminal shows it.
-        traceback: String,
-    },
-}
-
 /// What a sandbox uses, as it was last measured.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -448,255 +382,6 @@ pub struct Metrics {
     pub disk: u64,
     /// Of this many that there can be.
     pub disk_total: u64,
-}
-
-/// A command as providers take it.
-#[derive(Clone, Debug, Default)]
-pub struct Command {
-    /// What to run.
-    pub program: Program,
-    /// Working directory; absent is the provider's default.
-    pub cwd: Option<String>,
-    /// Laid over the environment of the sandbox.
-    pub env: BTreeMap<String, String>,
-    /// Whether something will be written to its standard input, which is at its end otherwise.
-    pub stdin: bool,
-    /// A terminal of this size of its own, in a session of its own, in place of three streams: what is written
-    /// to its input is typed, and all output is standard output.
-    pub terminal: Option<Size>,
-    /// The user to run as; absent is the provider's default.
-    pub user: Option<String>,
-    /// What others find it by, where there are others ([`Instance::processes`]): no two have the same.
-    pub tag: Option<String>,
-}
-
-/// The size of a terminal, in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Characters in a line.
-    pub cols: u16,
-    /// Lines.
-    pub rows: u16,
-}
-
-/// What a command runs.
-#[derive(Clone, Debug)]
-pub enum Program {
-    /// A line for the shell.
-    Shell(String),
-    /// A program and its arguments, exactly these.
-    Args(Vec<String>),
-    /// The shell, as one who logs in gets it. For terminals.
-    Login,
-}
-
-impl Default for Program {
-    fn default() -> Self {
-        Self::Args(Vec::new())
-    }
-}
-
-/// A process that runs, started by whomever.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
-    /// Its number in the sandbox.
-    pub pid: u32,
-    /// The tag that it was started with.
-    pub tag: Option<String>,
-}
-
-/// A running process that was found.
-#[derive(Debug)]
-pub struct Attached {
-    /// The process, from now on.
-    pub process: Process,
-    /// The tag that it was started with.
-    pub tag: Option<String>,
-}
-
-/// Something that runs: what it writes, and a handle to it. The two are separate, so that ending it never
-/// waits for its reader.
-#[derive(Debug)]
-pub struct Process {
-    /// What it writes. Dropped, the writing process is told (`SIGPIPE`), as if a reader had gone.
-    pub output: Box<dyn Output>,
-    /// The handle. Dropped, nothing happens: the process goes on.
-    pub control: Arc<dyn Control>,
-}
-
-/// What a process writes, in the order of arrival.
-#[async_trait]
-pub trait Output: Debug + Send {
-    /// The next piece of a stream that is wanted; `None` once the process has ended and all that it wrote has
-    /// been read. What others write later to a pipe that they inherited is not waited for.
-    ///
-    /// * Where both streams come through one channel, what is not wanted is in the way of what is.
-    /// * Dropped: nothing is lost.
-    async fn next(&mut self, wanted: Wanted) -> Option<Chunk>;
-
-    /// Whether something of what came so far was lost on the way.
-    fn has_gaps(&self) -> bool {
-        false
-    }
-}
-
-/// Streams whose reader has room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Standard output.
-    pub stdout: bool,
-    /// Standard error.
-    pub stderr: bool,
-}
-
-impl Wanted {
-    /// Both.
-    pub const BOTH: Self = Self { stdout: true, stderr: true };
-}
-
-/// A piece of output.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Chunk {
-    /// From standard output.
-    Stdout(Bytes),
-    /// From standard error.
-    Stderr(Bytes),
-}
-
-impl Chunk {
-    /// The number of the stream, from 0, and the bytes.
-    pub(crate) fn parts(&self) -> (usize, &Bytes) {
-        match self {
-            Self::Stdout(bytes) => (0, bytes),
-            Self::Stderr(bytes) => (1, bytes),
-        }
-    }
-}
-
-/// A handle to a process.
-#[async_trait]
-pub trait Control: Debug + Send + Sync {
-    /// Its number in the sandbox.
-    fn pid(&self) -> u32;
-
-    /// Waits for its end. Any number of waiters, at any time, get the same answer.
-    async fn wait(&self) -> Result<Exit>;
-
-    /// Writes to its standard input. A process that no longer reads is `Unavailable`.
-    async fn write_stdin(&self, bytes: &[u8]) -> Result<()>;
-
-    /// Ends its standard input. Twice: success.
-    async fn close_stdin(&self) -> Result<()>;
-
-    /// Sends it a signal, by number. After its end: success.
-    async fn signal(&self, signal: i32) -> Result<()>;
-
-    /// Kills it and everything that came of it. After its end: what it left behind is killed.
-    async fn kill(&self) -> Result<()>;
-
-    /// Tells it the size of its terminal (`SIGWINCH`); `Unsupported` without one.
-    async fn resize(&self, size: Size) -> Result<()>;
-
-    /// Tells everything in its session that the terminal is gone (`SIGHUP`), and waits until nothing that came of
-    /// it is left, however long that takes; `Unsupported` without a terminal. After its end: what it left behind
-    /// is waited for.
-    async fn hang_up(&self) -> Result<()>;
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this number.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-/// Files of a sandbox. Paths are absolute; the core has checked that.
-#[async_trait]
-pub trait Files: Send + Sync {
-    /// Opens a regular file. Anything else is refused, and never waited for. What can be read piece by piece
-    /// comes in pieces of at most `piece` bytes, each when it is asked for. Dropped, the content lets go of
-    /// the file.
-    async fn read(&self, path: &str, piece: usize) -> Result<Content>;
-
-    /// Replaces a file by what `content` gives, which is asked for more when that is written. Makes parents,
-    /// writes through links, keeps mode and owner; where the provider can, a failure leaves the old content.
-    async fn write(&self, path: &str, content: Content) -> Result<()>;
-
-    /// Makes a directory and its parents. There already: success. A file in the way: `AlreadyExists`.
-    async fn make_dir(&self, path: &str) -> Result<()>;
-
-    /// The direct children of a directory, sorted by name.
-    async fn list(&self, path: &str) -> Result<Vec<Entry>>;
-
-    /// What is at a path, links followed; `None` if nothing is. The name is the path's last, `/` for the
-    /// root; a path that is a link itself has a `symlink_target`.
-    async fn stat(&self, path: &str) -> Result<Option<Entry>>;
-
-    /// Whether anything is at a path, links followed.
-    async fn exists(&self, path: &str) -> Result<bool> {
-        Ok(self.stat(path).await?.is_some())
-    }
-
-    /// Gives a file, a directory or a link (not its target) another path. Makes the parents of `to`.
-    ///
-    /// * `to` is the new path itself, never a directory to put something into. A file takes the place of
-    ///   whatever is there, in one step; a directory there, or anything where a directory is to go, is
-    ///   `AlreadyExists`.
-    /// * The same path: success. Missing: `NotFound`. A directory into itself: `InvalidArgument`.
-    async fn rename(&self, from: &str, to: &str) -> Result<()>;
-
-    /// Copies a file or a whole tree, modes included. Makes the parents of `to`.
-    ///
-    /// * `to` is as for `rename`, and nothing is there before the copy is complete; a failure leaves nothing.
-    /// * `from` is followed if it is a link; links below it are copied as they are.
-    /// * A pipe, socket or device, at `from` or below it: `InvalidArgument`, as for a directory into itself.
-    async fn copy(&self, from: &str, to: &str) -> Result<()>;
-
-    /// Removes a file, a link (not its target) or a whole tree. Missing: `NotFound`.
-    async fn remove(&self, path: &str) -> Result<()>;
-}
-
-/// The content of a file.
-pub struct Content {
-    /// Bytes in all, if known in advance.
-    pub size: Option<u64>,
-    /// The bytes.
-    pub bytes: ByteStream,
-}
-
-impl Debug for Content {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Content").field("size", &self.size).finish_non_exhaustive()
-    }
-}
-
-impl From<Bytes> for Content {
-    fn from(bytes: Bytes) -> Self {
-        Self { size: Some(bytes.len() as u64), bytes: Box::pin(futures_util::stream::iter([Ok(bytes)])) }
-    }
-}
-
-impl From<ByteStream> for Content {
-    fn from(bytes: ByteStream) -> Self {
-        Self { size: None, bytes }
-    }
-}
-
-/// An entry of a directory, or what is at a path.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
-    /// Its name; bytes that are no UTF-8 are replaced.
-    pub name: String,
-    /// A directory, or a link to one. Everything else counts as a file.
-    pub directory: bool,
-    /// Bytes; 0 for directories. A plug-in may not know.
-    pub size: Option<u64>,
-    /// Last change. A plug-in may not know.
-    pub modified: Option<SystemTime>,
-    /// Where a symbolic link points.
-    pub symlink_target: Option<String>,
 }
 
 /// The error for something that a later version will do.
