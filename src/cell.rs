@@ -1,6 +1,7 @@
 //! Code in an interpreter that keeps its state, followed as a process is: read, limited, interrupted.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -147,7 +148,7 @@ impl Control for CellControl {
     async fn resize(&self, _: Size) -> Result<()> {
         Err(no_process())
     }
-    async fn hang_up(&self) -> Result<()> {
+    async fn hang_up(&self, _: Duration) -> Result<()> {
         Err(no_process())
     }
 }

@@ -15,6 +15,8 @@ use crate::signal;
 
 /// How long what runs in a terminal may take to end after the terminal is gone, before it is killed.
 const HANG_UP_GRACE: Duration = Duration::from_secs(1);
+/// How long it may take until that was told.
+const TELLING: Duration = Duration::from_secs(5);
 /// How long it may take to be gone after that.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 /// The exit code of what was killed: 128 and the signal's number.
@@ -183,13 +185,10 @@ impl Terminal {
         let (writing, myself) = (self.process.write(bytes), Arc::clone(self));
         async move {
             myself.check()?;
-            tokio::select! {
-                written = writing => written.or_else(|error| {
-                    myself.check()?;
-                    Err(error)
-                }),
-                () = myself.process.until_ended() => Err(myself.gone()),
-            }
+            writing.await.or_else(|error| {
+                myself.check()?;
+                Err(error)
+            })
         }
     }
 
@@ -213,7 +212,8 @@ impl Terminal {
     pub async fn kill(&self) -> Result<()> {
         let control = self.process.control();
         if !self.has_ended() {
-            let _ = tokio::time::timeout(HANG_UP_GRACE, control.hang_up()).await;
+            let hanging_up = control.hang_up(HANG_UP_GRACE);
+            let _ = tokio::time::timeout(HANG_UP_GRACE + TELLING, hanging_up).await;
         }
         control.kill().await?;
         match tokio::time::timeout(KILL_GRACE, self.process.wait()).await {

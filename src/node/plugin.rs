@@ -420,7 +420,7 @@ impl Control for Running {
         Err(Error::unsupported("this process has no terminal"))
     }
 
-    async fn hang_up(&self) -> Result<()> {
+    async fn hang_up(&self, _: Duration) -> Result<()> {
         Err(Error::unsupported("this process has no terminal"))
     }
 }

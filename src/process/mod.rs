@@ -8,7 +8,7 @@ mod turns;
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -21,6 +21,9 @@ pub(crate) use self::turns::Turns;
 use crate::command::{self, Following, Kept, Limits, Output, RunOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{self, Command, Control, Instance, Wanted};
+
+/// How long after the end of a process a write may take to say that it had gone well.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A process of a sandbox. Dropped, it goes on.
 pub struct Process {
@@ -168,13 +171,18 @@ impl Process {
         let ended = self.ending();
         let closed = || Error::new(ErrorKind::Unavailable, "the process has ended");
         async move {
+            let writing = async {
+                turn.come().await;
+                control.write_stdin(&bytes).await
+            };
+            tokio::pin!(writing);
             tokio::select! {
-                written = async {
-                    turn.come().await;
-                    control.write_stdin(&bytes).await
-                } => written,
-                () = ended => Err(closed()),
+                biased;
+                written = &mut writing => return written,
+                () = ended => {}
             }
+            // It may have ended because of what was written, and word of that has come first.
+            tokio::time::timeout(LAST_WORD, writing).await.unwrap_or_else(|_| Err(closed()))
         }
     }
 

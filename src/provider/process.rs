@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -157,9 +158,9 @@ pub trait Control: Debug + Send + Sync {
     async fn resize(&self, size: Size) -> Result<()>;
 
     /// Tells everything in its session that the terminal is gone (`SIGHUP`), and waits until nothing that came of
-    /// it is left, however long that takes; `Unsupported` without a terminal. After its end: what it left behind
-    /// is waited for.
-    async fn hang_up(&self) -> Result<()>;
+    /// it is left, or for this long from when that was told; `Unsupported` without a terminal. After its end: what
+    /// it left behind is waited for.
+    async fn hang_up(&self, grace: Duration) -> Result<()>;
 }
 
 /// How a process ended.

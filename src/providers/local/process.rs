@@ -2,10 +2,12 @@
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use computesdk_agent::protocol::Request;
+use tokio::time::timeout;
 
 use super::instance::LocalInstance;
 use super::link::Ending;
@@ -168,10 +170,11 @@ impl Control for LocalControl {
         self.terminal()?.upgrade().ok_or_else(closed)?.resize(size)
     }
 
-    async fn hang_up(&self) -> Result<()> {
+    async fn hang_up(&self, grace: Duration) -> Result<()> {
         self.terminal()?;
         let target = self.id;
-        self.instance.ask(|id| Request::HangUp { id, target }).await.map(drop)
+        let asked = self.instance.ask(|id| Request::HangUp { id, target });
+        timeout(grace, asked).await.map_or(Ok(()), |gone| gone.map(drop))
     }
 }
 
@@ -235,7 +238,7 @@ impl Control for NotRun {
     async fn resize(&self, _: Size) -> Result<()> {
         Err(no_terminal())
     }
-    async fn hang_up(&self) -> Result<()> {
+    async fn hang_up(&self, _: Duration) -> Result<()> {
         Err(no_terminal())
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -249,11 +250,11 @@ impl Control for E2bControl {
         self.envd.call::<_, Empty>("process.Process/Update", &request, Repeat::Idempotent).await.map(drop)
     }
 
-    async fn hang_up(&self) -> Result<()> {
+    async fn hang_up(&self, grace: Duration) -> Result<()> {
         if self.input != Input::Terminal {
             return Err(no_terminal());
         }
-        let told = self.envd.hang_up_tree(&self.mark, self.pid, !self.has_ended()).await;
+        let told = self.envd.hang_up_tree(&self.mark, self.pid, !self.has_ended(), grace).await;
         self.or_gone(told)
     }
 }

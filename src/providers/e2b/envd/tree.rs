@@ -4,8 +4,10 @@
 //! each command has a mark of its own in its environment, which they inherit.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 
 use super::Envd;
 use super::error::nonsense;
@@ -117,14 +119,15 @@ done
 exit 1
 "#;
 
-/// Hangs up: a terminal's session `$2`, whose number is that of its first process; and waits until nothing is left that
-/// has the mark `$1`. The first process counts by its mark alone: its number may be another's when it has ended.
+/// Hangs up: a terminal's session `$2`, whose number is that of its first process; says so, and waits until nothing is
+/// left that has the mark `$1`. The first process counts by its mark alone: its number may be another's when it has ended.
 const HANG_UP: &str = r#"
 mark=$1 first= session=$2
 for file in $(grep -lsE "^NSsid:[[:space:]]*$session([[:space:]]|\$)" /proc/[0-9]*/status); do
   pid=${file#/proc/}; pid=${pid%/status}
   kill -HUP $pid 2>/dev/null; kill -CONT $pid 2>/dev/null
 done
+echo told
 while find_all; [ "$found" != ' ' ]; do sleep 0.05 2>/dev/null || sleep 1; done
 "#;
 
@@ -178,10 +181,22 @@ impl Envd {
         }
     }
 
-    /// Tells everything in a terminal's session that it is gone, and waits until nothing is left.
-    pub(super) async fn hang_up_tree(&self, mark: &str, pid: u32, running: bool) -> Result<()> {
+    /// Tells everything in a terminal's session that it is gone, and waits until nothing is left, or for this long.
+    pub(super) async fn hang_up_tree(
+        &self,
+        mark: &str,
+        pid: u32,
+        running: bool,
+        grace: Duration,
+    ) -> Result<()> {
         let session = if running { pid.to_string() } else { "-".to_owned() };
-        self.run(As::Root, &format!("{FIND}{HANG_UP}"), &[mark, &session]).await.map(drop)
+        let mut telling = self.script(As::Root, &format!("{FIND}{HANG_UP}"), &[mark, &session]).await?;
+        telling.next().await?;
+        let waiting = async {
+            while telling.next().await?.is_some() {}
+            Ok(())
+        };
+        timeout(grace, waiting).await.unwrap_or(Ok(()))
     }
 
     /// Sends a signal to a process that runs.
