@@ -114,8 +114,10 @@ pub async fn answer(world: &Arc<World>, id: &str, port: u16, mut request: Reques
         }
     };
     let answer = tokio::select! {
-        answer = answering => answer,
+        // What fails because of that says so in other words.
+        biased;
         () = connections.cancelled() => return gone(),
+        answer = answering => answer,
     };
     open(answer, &sandbox, visit)
 }
