@@ -69,6 +69,15 @@ impl State {
     fn slowest(&self, stream: usize) -> Option<u64> {
         self.holding.values().filter_map(|at| at[stream]).min()
     }
+
+    /// Lets go of what is neither to be kept nor held by a reader.
+    fn trim(&mut self, stream: usize, kept: usize) {
+        let slowest = self.slowest(stream);
+        let tail = &mut self.streams[stream];
+        let unread = slowest.map_or(0, |at| tail.end.saturating_sub(at)) as usize;
+        let surplus = tail.bytes.len().saturating_sub(unread.max(kept));
+        tail.bytes.drain(..surplus);
+    }
 }
 
 impl Log {
@@ -99,13 +108,10 @@ impl Log {
     pub(crate) fn append(&self, chunk: &Chunk) {
         let (stream, bytes) = chunk.parts();
         let mut state = self.state();
-        let slowest = state.slowest(stream);
         let tail = &mut state.streams[stream];
         tail.bytes.extend(bytes);
         tail.end += bytes.len() as u64;
-        let unread = slowest.map_or(0, |at| tail.end.saturating_sub(at)) as usize;
-        let surplus = tail.bytes.len().saturating_sub(unread.max(self.kept));
-        tail.bytes.drain(..surplus);
+        state.trim(stream, self.kept);
         drop(state);
         self.written.send_replace(());
     }
@@ -130,6 +136,7 @@ impl Log {
     pub(crate) fn latest(&self) -> ([Vec<u8>; 2], bool) {
         let state = self.state();
         let latest = state.streams.each_ref().map(|tail| {
+            // A reader may hold more than is kept.
             let surplus = tail.bytes.len().saturating_sub(self.kept);
             tail.bytes.iter().skip(surplus).copied().collect::<Vec<u8>>()
         });
@@ -199,6 +206,7 @@ impl Reader {
             self.last = stream;
             if let Some(held) = state.holding.get_mut(&self.id) {
                 held[stream] = Some(self.at[stream]);
+                state.trim(stream, self.log.kept);
             }
             drop(state);
             self.log.taken.notify_one();
@@ -210,7 +218,13 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.log.state().holding.remove(&self.id);
+        let mut state = self.log.state();
+        if state.holding.remove(&self.id).is_some() {
+            for stream in 0..state.streams.len() {
+                state.trim(stream, self.log.kept);
+            }
+        }
+        drop(state);
         self.log.taken.notify_one();
     }
 }
@@ -246,6 +260,18 @@ mod tests {
         assert_eq!(log.room(), Wanted { stdout: false, stderr: true });
         assert_eq!(reader.next().await, Some(piece));
         assert_eq!(log.room(), Wanted::BOTH);
+    }
+
+    #[tokio::test]
+    async fn what_was_held_goes_when_it_is_read_or_its_reader_goes() {
+        let log = Log::new(2);
+        let [mut reads, leaves] = [(); 2].map(|()| log.reader(Wanted::BOTH, true));
+        log.append(&stdout(b"abcdef"));
+        log.end();
+        assert_eq!(reads.next().await, Some(stdout(b"abcdef")));
+        assert_eq!(log.weight(), 6);
+        drop(leaves);
+        assert_eq!(log.weight(), 2);
     }
 
     #[tokio::test]
