@@ -23,7 +23,7 @@ use crate::transport::{Answer, Repeat};
 pub(super) const ODD: Duration = Duration::from_millis(300);
 /// No disk of a sandbox is larger; what claims to be is full of holes.
 const LARGEST: u64 = 1 << 40;
-/// How often a part that was cut off is asked for again from there on.
+/// How often in a row a part that was cut off is asked for again, from there on, and nothing comes.
 const RESUMES: u32 = 3;
 /// Larger files are read in parts of this size, several at once: one stream alone is held up by the way there and back.
 pub(super) const PART: u64 = 4 << 20;
@@ -191,7 +191,7 @@ impl Part {
                 let cut = match bytes.next().await {
                     Some(Ok(piece)) => {
                         part.at += piece.len() as u64;
-                        return Ok(Some((piece, (part, bytes, resumes))));
+                        return Ok(Some((piece, (part, bytes, 0))));
                     }
                     Some(Err(error)) => Some(error),
                     None => None,
