@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::commands::{args, assert_gone, within};
 use super::streams::told;
-use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
+use crate::harness::{At, Case, cases, eventually, pace, sh, shell, soon};
 
 pub(super) const CASES: &[Case] = cases![
     any_number_of_waiters_get_the_same_result if kill,
@@ -118,7 +118,7 @@ async fn kill_and_wait_need_no_reader(at: At) {
     let token = CancellationToken::new();
     let ends: [(RunOptions, Option<i32>); 3] = [
         (RunOptions::default(), Some(9)),
-        (within(Duration::from_millis(300)), Some(9)),
+        (within(Duration::from_millis(300) * pace()), Some(9)),
         (RunOptions { cancel: token.clone(), ..RunOptions::default() }, None),
     ];
     for (number, (options, signal)) in ends.into_iter().enumerate() {
@@ -160,7 +160,7 @@ async fn a_signal_reaches_the_process_alone(at: At) {
 async fn a_time_limit_ends_it_and_all_that_came_of_it(at: At) {
     let sandbox = at.sandbox().await;
     let line = "echo out; echo err >&2; setsid -f sleep 3134; sleep 3134";
-    let process = begin_as(&sandbox, shell(line), within(Duration::from_millis(500))).await;
+    let process = begin_as(&sandbox, shell(line), within(Duration::from_millis(500) * pace())).await;
     let output = ended(&process).await;
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
     assert_eq!((output.exit_code, output.timed_out), (TIMED_OUT, true));

@@ -10,7 +10,7 @@ use computesdk::provider::{Command, CreateRequest};
 use computesdk::sandbox::{CodeOutput, Sandbox};
 use futures_util::stream;
 
-use crate::harness::{At, Case, cases};
+use crate::harness::{At, Case, cases, pace};
 
 pub(super) const CASES: &[Case] = cases![
     code_runs_in_its_language,
@@ -157,7 +157,7 @@ async fn code_reads_the_input_that_is_given(at: At) {
 
 async fn code_is_under_the_options_of_commands(at: At) {
     let sandbox = at.sandbox().await;
-    let options = RunOptions { timeout: Some(Duration::from_millis(500)), ..RunOptions::default() };
+    let options = RunOptions { timeout: Some(Duration::from_millis(500) * pace()), ..RunOptions::default() };
     let run = sandbox.run_code("while True: pass", Some(Python), Command::default(), options).await.unwrap();
     assert_eq!((run.output.exit_code, run.output.timed_out), (124, true));
     let command = Command {

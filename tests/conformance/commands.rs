@@ -13,8 +13,7 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::streams::told;
-use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
-use crate::measures::there;
+use crate::harness::{At, Case, cases, eventually, pace, sh, shell, soon};
 
 pub(super) const CASES: &[Case] = cases![
     a_nonzero_exit_is_a_result,
@@ -80,8 +79,7 @@ async fn runs(sandbox: &Sandbox, words: &str) -> bool {
 }
 
 pub(super) async fn assert_gone(sandbox: &Sandbox, words: &str) {
-    let in_time = there(sandbox, GONE);
-    eventually(&format!("`{words}` is gone"), in_time, async || !runs(sandbox, words).await).await;
+    eventually(&format!("`{words}` is gone"), GONE, async || !runs(sandbox, words).await).await;
 }
 
 async fn a_nonzero_exit_is_a_result(at: At) {
@@ -317,12 +315,12 @@ async fn the_duration_is_that_of_the_command(at: At) {
 async fn a_timeout_is_a_result_with_the_output_so_far(at: At) {
     let sandbox = at.sandbox().await;
     let line = shell("echo out; echo err >&2; sleep 1000");
-    let begun = Instant::now();
-    let output = sandbox.run_command(line, within(Duration::from_millis(200))).await.unwrap();
-    assert!(begun.elapsed() < GONE);
+    let (limit, begun) = (Duration::from_millis(200) * pace(), Instant::now());
+    let output = sandbox.run_command(line, within(limit)).await.unwrap();
+    assert!(begun.elapsed() < GONE * pace());
     assert_eq!((output.exit_code, output.timed_out), (124, true));
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
-    assert!(output.duration >= Duration::from_millis(200));
+    assert!(output.duration >= limit);
     assert_eq!(sh(&sandbox, "echo next").await.stdout, "next\n");
 }
 
@@ -338,7 +336,8 @@ fn family(seconds: u32) -> String {
 async fn a_timeout_kills_all_that_came_of_the_command(at: At) {
     let sandbox = at.sandbox().await;
     let other = sandbox.instance().spawn(&shell("sleep 1114")).await.unwrap();
-    let output = sandbox.run_command(shell(family(1113)), within(Duration::from_secs(1))).await.unwrap();
+    let limit = within(Duration::from_secs(1) * pace());
+    let output = sandbox.run_command(shell(family(1113)), limit).await.unwrap();
     assert!(output.timed_out && output.stdout == "all\n", "{output:?}");
     assert_gone(&sandbox, "sleep 1113").await;
     assert!(runs(&sandbox, "sleep 1114").await, "another command has died with it");
@@ -351,7 +350,9 @@ async fn a_timeout_ends_what_ignores_every_signal(at: At) {
         "for n in $(seq 64); do trap '' $n; done 2>/dev/null; kill -TERM $$; echo mine; while :; do :; done",
     );
     let output =
-        soon("the end", GONE, sandbox.run_command(line, within(Duration::from_millis(200)))).await.unwrap();
+        soon("the end", GONE, sandbox.run_command(line, within(Duration::from_millis(200) * pace())))
+            .await
+            .unwrap();
     assert_eq!((output.exit_code, output.stdout.as_str()), (124, "mine\n"));
 }
 

@@ -128,7 +128,7 @@ async fn what_has_no_size_is_streamed_too(at: At) {
 async fn the_end_of_the_sandbox_ends_a_stream(at: At) {
     let sandbox = at.sandbox().await;
     let files = sandbox.filesystem();
-    files.write("/tmp/file", noise(4 * PIECE)).await.unwrap();
+    files.write("/tmp/file", noise(4 * PIECE + at.measures().read_ahead)).await.unwrap();
     let mut stream = files.open("/tmp/file").await.unwrap();
     stream.next().await.unwrap().unwrap();
     sandbox.destroy().await.unwrap();

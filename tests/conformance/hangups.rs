@@ -9,7 +9,6 @@ use super::background::SOON;
 use super::commands::assert_gone;
 use super::terminals::{Screen, ended, open, open_shell, write};
 use crate::harness::{At, Case, cases, eventually, sh, soon};
-use crate::measures::there;
 
 pub(super) const CASES: &[Case] = cases![
     its_exit_code_is_that_of_its_command if kill,
@@ -146,10 +145,7 @@ async fn one_that_shows_without_end_is_held_and_killed_promptly(at: At) {
         sandbox.filesystem().read_text(file).await.map_or(0, |text| text.trim().parse::<u32>().unwrap())
     };
     let on_the_way = (at.measures().on_the_way >> 16) as u32;
-    eventually("what nobody reads goes on", there(&sandbox, SOON), async || {
-        count("/tmp/free").await > 100 + on_the_way
-    })
-    .await;
+    eventually("what nobody reads goes on", SOON, async || count("/tmp/free").await > 100 + on_the_way).await;
     assert!(count("/tmp/held").await <= 20 + on_the_way, "what somebody reads waits");
     for terminal in [held, free, open(&sandbox, "yes").await] {
         soon("the end", SOON, terminal.kill()).await.unwrap();

@@ -17,7 +17,7 @@ use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, stream};
 
-use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
+use crate::harness::{At, Case, cases, eventually, pace, sh, shell, soon};
 
 pub(super) const CASES: &[Case] = cases![
     a_sandbox_is_ready_when_it_is_made,
@@ -435,7 +435,7 @@ async fn destroy_settles_everything_that_runs(at: At) {
     };
     let ((errors, settled), end) =
         tokio::join!(async { (join_all(work).await, std::time::Instant::now()) }, destroyed);
-    assert!(settled - end < SETTLED, "{:?}", settled - end);
+    assert!(settled - end < SETTLED * pace(), "{:?}", settled - end);
     for error in errors.into_iter().flatten() {
         let kinds = [ErrorKind::NotFound, ErrorKind::QuotaExceeded];
         assert!(kinds.contains(&error.kind()), "{error}");

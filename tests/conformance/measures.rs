@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use computesdk::provider::{CreateRequest, Resources};
-use computesdk::sandbox::Sandbox;
 
-use crate::harness::{At, pace};
+use crate::harness::At;
 
 /// What is measured.
 pub(super) struct Measures {
@@ -57,9 +56,4 @@ impl At {
             Some(_) => CreateRequest { template_id: Some(format!("disk-{mib}")), ..CreateRequest::default() },
         }
     }
-}
-
-/// As long as something may take where a sandbox is, that may take `here` on this machine.
-pub(super) fn there(sandbox: &Sandbox, here: Duration) -> Duration {
-    here * pace(sandbox.provider().name())
 }

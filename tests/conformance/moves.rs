@@ -71,7 +71,7 @@ async fn renaming_takes_the_place_of_a_file_in_one_step(at: At) {
     write(&sandbox, "/tmp/file", "0").await;
     let line = "while cat /tmp/file > /tmp/seen; do :; done; echo gone > /tmp/verdict";
     let looking = sandbox.instance().spawn(&shell(line)).await.unwrap();
-    for _ in 0..200 / pace(at.0.name()) {
+    for _ in 0..200 / pace() {
         write(&sandbox, "/tmp/next", "1").await;
         files.rename("/tmp/next", "/tmp/file").await.unwrap();
     }

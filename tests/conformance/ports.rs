@@ -12,7 +12,6 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{At, Case, cases, eventually, sh, soon};
-use crate::measures::there;
 
 pub(super) const CASES: &[Case] = cases![
     a_url_is_given_at_once_and_each_time_the_same,
@@ -380,8 +379,7 @@ async fn the_end_of_its_time_closes_connections_and_the_way_in(at: At) {
 async fn what_listens_already_is_not_waited_for(at: At) {
     let sandbox = at.sandbox().await;
     let _server = serve(&sandbox, 9001, &server(9001, ECHO)).await;
-    let at_once = there(&sandbox, Duration::from_secs(1));
-    soon("the answer", at_once, wait_for(&sandbox, 9001)).await.unwrap();
+    soon("the answer", Duration::from_secs(1), wait_for(&sandbox, 9001)).await.unwrap();
 }
 
 async fn what_listens_later_is_waited_for(at: At) {

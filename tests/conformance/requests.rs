@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::commands::assert_gone;
 use crate::harness::{At, Case, cases, eventually, sh};
 
 pub(super) const CASES: &[Case] = cases![
@@ -134,7 +135,7 @@ async fn a_command_ends_with_its_time(at: At) {
         assert_eq!(result["stdout"], "begun\n");
     }
     assert!(begun.elapsed() < Duration::from_secs(20));
-    assert_eq!(sh(&sandbox, "pgrep -fcx 'sleep 321'").await.stdout, "0\n");
+    assert_gone(&sandbox, "sleep 321").await;
 }
 
 async fn output_is_kept_to_its_limit(at: At) {
@@ -154,7 +155,7 @@ async fn a_command_ends_with_its_client(at: At) {
         cancel.cancel();
     });
     assert_eq!((&answer["status"], &answer["code"]), (&json!(499), &json!("ABORTED")));
-    assert_eq!(sh(&sandbox, "pgrep -fcx 'sleep 432'").await.stdout, "0\n");
+    assert_gone(&sandbox, "sleep 432").await;
 }
 
 async fn what_goes_on_in_the_background_outlives_its_request(at: At) {

@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 
 use super::commands::{GONE, assert_gone, within};
-use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
+use crate::harness::{At, Case, cases, eventually, pace, sh, shell, soon};
 
 pub(super) const CASES: &[Case] = cases![
     a_listener_is_told_while_the_command_runs,
@@ -155,12 +155,13 @@ async fn a_listener_that_is_not_ready_holds_the_command_back(at: At) {
 
 async fn a_listener_that_is_slow_holds_up_no_timeout(at: At) {
     let sandbox = at.sandbox().await;
-    let options = told(|_, _| async {
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+    let pace = pace();
+    let options = told(move |_, _| async move {
+        tokio::time::sleep(Duration::from_millis(1500) * pace).await;
         Ok(())
     });
-    let line = "echo heard; sleep 0.6; touch /tmp/late; sleep 1212";
-    let options = RunOptions { timeout: Some(Duration::from_millis(200)), ..options };
+    let line = format!("echo heard; sleep {}; touch /tmp/late; sleep 1212", 0.6 * f64::from(pace));
+    let options = RunOptions { timeout: Some(Duration::from_millis(200) * pace), ..options };
     let output = soon("the end", GONE, sandbox.run_command(shell(line), options)).await.unwrap();
     assert!(output.timed_out, "{output:?}");
     assert_eq!(output.stdout, "heard\n");
@@ -170,7 +171,7 @@ async fn a_listener_that_is_slow_holds_up_no_timeout(at: At) {
 async fn a_listener_that_never_returns_holds_up_no_result(at: At) {
     let sandbox = at.sandbox().await;
     let options = told(|_, _| std::future::pending());
-    let options = RunOptions { timeout: Some(Duration::from_millis(100)), ..options };
+    let options = RunOptions { timeout: Some(Duration::from_millis(100) * pace()), ..options };
     let running = sandbox.run_command(shell("echo heard; sleep 1313"), options);
     let output = soon("the result", Duration::from_secs(10), running).await.unwrap();
     assert!(output.timed_out && output.stdout == "heard\n", "{output:?}");

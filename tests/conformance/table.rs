@@ -14,7 +14,6 @@ use futures_util::future::join_all;
 use super::background::{SOON, begin, begin_fed, ended, wrote};
 use super::commands::assert_gone;
 use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
-use crate::measures::there;
 
 pub(super) const CASES: &[Case] = cases![
     two_hundred_run_at_once if kill,
@@ -35,8 +34,6 @@ async fn two_hundred_run_at_once(at: At) {
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!((numbers.len(), sandbox.processes().await.unwrap().len()), (200, 200));
-    let ended =
-        async |process: &Process| soon("the end", there(&sandbox, SOON), process.wait()).await.unwrap();
     let ends = all.iter().enumerate().map(async |(number, process)| {
         if number % 2 == 0 {
             process.control().write_stdin(format!("{}\n", number % 100).as_bytes()).await.unwrap();

@@ -17,10 +17,17 @@ use tokio::runtime::Runtime;
 
 /// How long a case may take on this machine.
 const WITHIN: Duration = Duration::from_secs(30);
+/// How many times as long something may take at a place that is reached through servers.
+const ELSEWHERE: u32 = 5;
 
-/// How many times as long as on this machine something may take at a provider, with all that works for it.
-pub(crate) fn pace(provider: &str) -> u32 {
-    if provider == "e2b" { 5 } else { 1 }
+tokio::task_local! {
+    /// How many times as long as on this machine something may take where the case runs.
+    static PACE: u32;
+}
+
+/// How many times as long as on this machine something may take here.
+pub(crate) fn pace() -> u32 {
+    PACE.try_with(|pace| *pace).unwrap_or(1)
 }
 
 /// One for all cases: the task that serves a broker lives in the runtime that started it.
@@ -129,17 +136,18 @@ pub(crate) async fn sh(sandbox: &Sandbox, line: impl Into<String>) -> Output {
     sandbox.run_command(shell(line), RunOptions::default()).await.unwrap()
 }
 
-/// Waits until something that nobody announces has come about.
+/// Waits until something that nobody announces has come about: `within` this time, on this machine.
 pub(crate) async fn eventually(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
+    let (begun, within) = (Instant::now(), within * pace());
     while !is_so().await {
         assert!(begun.elapsed() < within, "not within {within:?}: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-/// What `future` comes to; a panic if it takes longer.
+/// What `future` comes to; a panic if it takes longer than it may on this machine.
 pub(crate) async fn soon<T>(what: &str, within: Duration, future: impl Future<Output = T>) -> T {
+    let within = within * pace();
     let Ok(result) = tokio::time::timeout(within, future).await else {
         panic!("not within {within:?}: {what}");
     };
@@ -178,8 +186,9 @@ pub(crate) fn run(
                 if let Some(why) = case.needs.iter().find_map(|needed| at.lacks(needed)) {
                     return Ok(Completion::ignored_with(format!("{}: {why}", at.0.name())));
                 }
-                let within = WITHIN * pace(at.0.name());
-                RUNTIME.block_on(soon("the end of the case", within, (case.run)(at)));
+                let pace = if at.0.name() == "local" { 1 } else { ELSEWHERE };
+                let running = soon("the end of the case", WITHIN, (case.run)(at));
+                RUNTIME.block_on(PACE.scope(pace, running));
                 Ok(Completion::Completed)
             }));
         }
