@@ -35,8 +35,9 @@ use napi_derive::module_init;
 #[module_init]
 fn start() {
     crate::telemetry::start();
-    // One thread per core would be for programs that compute; this one waits.
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 4);
+    // One thread per core would be for programs that compute; this one waits. And JavaScript has a thread of its own:
+    // where there are few cores, more threads than these only wake each other.
+    let threads = (std::thread::available_parallelism().map_or(2, usize::from) / 2).clamp(1, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     match runtime {
         Ok(runtime) => napi::bindgen_prelude::create_custom_tokio_runtime(runtime),
