@@ -25,7 +25,7 @@ import {
 import { BLOCKED_KEY, e2bFake, KEY, UNKNOWN_KEY } from './fakes.mjs'
 
 // Given by the last test, which runs all others again.
-const given = process.env.E2B_FAKE_URL
+const given = process.env.FAKE_OF_E2B
 const fake = given ? { url: given } : await e2bFake()
 const account = { apiKey: KEY, apiUrl: fake.url, sandboxUrl: fake.url }
 const shared = await Sandbox.create(account)
@@ -537,7 +537,7 @@ test('a port is found by its name, and what comes over it need not be HTTP', asy
 if (given === undefined) {
   test('all of this holds over TLS, with HTTP/2', async () => {
     const secure = await e2bFake({ tls: true })
-    const env = { ...process.env, E2B_FAKE_URL: secure.url, NODE_EXTRA_CA_CERTS: secure.ca }
+    const env = { ...process.env, FAKE_OF_E2B: secure.url, NODE_EXTRA_CA_CERTS: secure.ca }
     // Otherwise it would speak to the runner of these tests.
     delete env.NODE_TEST_CONTEXT
     const child = spawn(process.execPath, [fileURLToPath(import.meta.url)], { env })
