@@ -22,6 +22,9 @@ use crate::spares::{Made, Spares};
 use crate::stage;
 use crate::step::{Result, Step, checked};
 
+/// By how much more or less than others this process is to be ended when memory runs out.
+const SPARED: &str = "/proc/self/oom_score_adj";
+
 struct Broker {
     control: OwnedFd,
     identities: Identities,
@@ -77,7 +80,8 @@ fn unfit(control: &OwnedFd, failure: Failure) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Leaves the Node process' session and descriptors behind, and turns SIGCHLD into something to read.
+/// Leaves the Node process' session, descriptors and privileges of scheduling behind, and turns SIGCHLD into
+/// something to read.
 fn settle() -> Result<OwnedFd> {
     // SAFETY: plain system calls; nothing in this process owns a descriptor above 2 yet.
     unsafe {
@@ -85,6 +89,7 @@ fn settle() -> Result<OwnedFd> {
         libc::setsid();
         libc::prctl(libc::PR_SET_NAME, c"computesdk".as_ptr());
         libc::umask(0o022);
+        be_common();
         let mut mask = std::mem::zeroed();
         libc::sigemptyset(&raw mut mask);
         libc::sigaddset(&raw mut mask, libc::SIGCHLD);
@@ -97,6 +102,26 @@ fn settle() -> Result<OwnedFd> {
         let fd = checked(libc::signalfd(-1, &raw const mask, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))
             .step("watch for ended processes")?;
         Ok(<OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32))
+    }
+}
+
+/// A service may come before others on a processor, and be spared when memory runs out. What it runs for
+/// strangers is not to have that from it; giving it up is always allowed.
+fn be_common() {
+    let common = libc::sched_param { sched_priority: 0 };
+    // SAFETY: plain system calls with a valid pointer.
+    unsafe {
+        let policy = libc::sched_getscheduler(0) & !libc::SCHED_RESET_ON_FORK;
+        if policy == libc::SCHED_FIFO || policy == libc::SCHED_RR {
+            libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const common);
+        }
+        if libc::getpriority(libc::PRIO_PROCESS, 0) < 0 {
+            libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+        }
+    }
+    let spared = std::fs::read_to_string(SPARED).is_ok_and(|score| score.starts_with('-'));
+    if spared {
+        let _ = std::fs::write(SPARED, "0");
     }
 }
 

@@ -157,6 +157,9 @@ impl Version {
                 write(group, "memory.limit_in_bytes", &plan.memory.to_string())?;
                 // Swap is not always accounted; where it is, it is part of the limit.
                 let _ = write(group, "memory.memsw.limit_in_bytes", &plan.memory.to_string());
+                // What TCP buffers is not part of the limit here, as it is in version 2, and all of the machine
+                // shares what there is.
+                let _ = write(group, "memory.kmem.tcp.limit_in_bytes", &(plan.memory / 8).to_string());
                 Ok(())
             }
             Self::Pids1 => write(group, "pids.max", &plan.processes.to_string()),

@@ -10,6 +10,9 @@ use landlock::{
 
 use crate::step::{Result, Step, checked};
 
+/// Signals and timers that may wait at once: the kernel counts them for a user, who may have other things to do.
+const SIGNALS: u64 = 4096;
+
 /// The kernel's sets of capabilities, as `capset(2)` takes them (version 3: two words of 32 bits).
 #[repr(C)]
 struct CapabilityHeader {
@@ -108,6 +111,10 @@ pub fn limit(plan: &Plan, cgroup: bool) -> Result<()> {
     set_limit(libc::RLIMIT_NPROC, u64::from(plan.processes))?;
     set_limit(libc::RLIMIT_MEMLOCK, 64 << 20)?;
     set_limit(libc::RLIMIT_MSGQUEUE, 819_200)?;
+    set_limit(libc::RLIMIT_SIGPENDING, SIGNALS)?;
+    // Whoever starts Node may be allowed to come before all others on a processor; the sandbox is not.
+    set_limit(libc::RLIMIT_RTPRIO, 0)?;
+    set_limit(libc::RLIMIT_NICE, 0)?;
     if !cgroup {
         // Not RLIMIT_AS: Node reserves far more address space than it uses.
         set_limit(libc::RLIMIT_DATA, plan.memory)?;

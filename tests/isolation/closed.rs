@@ -51,11 +51,11 @@ pub(super) async fn be_host(line: &str) -> ExitCode {
 }
 
 /// Runs a line in a sandbox of a child of this program that is started through `by`.
-fn host(by: &mut Command, line: &str) -> Output {
+pub(super) fn host(by: &mut Command, line: &str) -> Output {
     by.arg(std::env::current_exe().unwrap()).args([AS_HOST, line]).output().unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

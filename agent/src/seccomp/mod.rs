@@ -60,7 +60,8 @@ macro_rules! calls {
 
 /// The calls that are allowed, in the order of Docker's list so that the two can be compared.
 ///
-/// On Docker's list and left out here: `memfd_secret` (takes pages out of the host's direct map and
+/// On Docker's list and left out here: `io_setup` and what belongs to it (the whole machine has one store
+/// of such requests, `fs.aio-max-nr`), `memfd_secret` (takes pages out of the host's direct map and
 /// forbids the host to hibernate), `modify_ldt` (serves 16- and 32-bit code, whose own calls are
 /// killed), and `fanotify_mark` and `name_to_handle_at`, no use without their refused partners.
 /// `ptrace` and `process_vm_*` stay, as at Docker: a tracee's calls are judged after its tracer has
@@ -78,8 +79,7 @@ const ALLOWED: &[i64] = calls! {
     SYS_getgid SYS_getgroups SYS_getitimer SYS_getpeername SYS_getpgid SYS_getpid SYS_getppid
     SYS_getpriority SYS_getrandom SYS_getresgid SYS_getresuid SYS_getrusage SYS_getsid
     SYS_getsockname SYS_getsockopt SYS_gettid SYS_gettimeofday SYS_getuid SYS_getxattr
-    SYS_inotify_add_watch SYS_inotify_init1 SYS_inotify_rm_watch SYS_io_cancel SYS_io_destroy
-    SYS_io_getevents SYS_io_setup SYS_io_submit SYS_ioctl SYS_ioprio_get SYS_ioprio_set SYS_kill
+    SYS_inotify_add_watch SYS_inotify_init1 SYS_inotify_rm_watch SYS_ioctl SYS_ioprio_get SYS_ioprio_set SYS_kill
     SYS_landlock_add_rule SYS_landlock_create_ruleset SYS_landlock_restrict_self SYS_lgetxattr
     SYS_linkat SYS_listen SYS_listxattr SYS_llistxattr SYS_lremovexattr SYS_lseek SYS_lsetxattr
     SYS_madvise SYS_membarrier SYS_memfd_create SYS_mincore SYS_mkdirat SYS_mknodat SYS_mlock
@@ -121,7 +121,6 @@ const ALLOWED_HERE: &[i64] = calls! {
 /// The allowed calls that libc has no name for on this architecture.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_UNNAMED: &[i64] = &[
-    333, // io_pgetevents
     335, // uretprobe: called by the kernel's own trampoline, the program dies if it is refused
     336, // uprobe: likewise
 ];
@@ -135,7 +134,6 @@ const ALLOWED_UNNAMED: &[i64] = &[
     84,  // sync_file_range
     163, // getrlimit
     164, // setrlimit
-    292, // io_pgetevents
 ];
 
 /// The allowed calls that are younger than libc's lists; their numbers are the same everywhere.
@@ -208,6 +206,11 @@ const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6
 /// `TIOCSTI` types into the terminal and `TIOCLINUX` pastes into it; `TIOCSETD` puts any line
 /// discipline the kernel has on a pty, loading its module, and those drivers have given away root.
 const IOCTLS: [u64; 3] = [0x5412, 0x541C, 0x5423];
+
+/// Huge pages are a store of the whole machine, and no limit of a sandbox counts them.
+const MAP_HUGETLB: u64 = libc::MAP_HUGETLB as u64;
+const MFD_HUGETLB: u64 = libc::MFD_HUGETLB as u64;
+const SHM_HUGETLB: u64 = libc::SHM_HUGETLB as u64;
 
 /// The `which` of `setpriority(2)` and `ioprio_set(2)` that means every process of the user.
 const PRIO_USER: u64 = libc::PRIO_USER as u64;
@@ -283,6 +286,7 @@ fn by_arguments() -> Result<BpfProgram, BackendError> {
         .map(|flag| all([low(0, MaskedEq(flag), flag)]))
         .collect::<Result<_, _>>()?;
     let ioctls = IOCTLS.map(|request| all([low(1, Eq, request)])).into_iter().collect::<Result<_, _>>()?;
+    let huge = |argument, flag| Ok(vec![all([low(argument, MaskedEq(flag), flag)])?]);
     let personality = all(PERSONALITIES.map(|persona| low(0, Ne, persona)))?;
     // Process 1 has the user of the commands, who could starve it or take its limits away, and so outlive
     // what it is to end.
@@ -298,6 +302,9 @@ fn by_arguments() -> Result<BpfProgram, BackendError> {
         (libc::SYS_ioprio_set, priorities(IOPRIO_WHO_USER)?),
         (libc::SYS_ioctl, ioctls),
         (libc::SYS_clone, namespaces),
+        (libc::SYS_mmap, huge(3, MAP_HUGETLB)?),
+        (libc::SYS_memfd_create, huge(1, MFD_HUGETLB)?),
+        (libc::SYS_shmget, huge(2, SHM_HUGETLB)?),
         (libc::SYS_socket, sockets.clone()),
         (libc::SYS_socketpair, sockets),
         (libc::SYS_personality, vec![personality]),

@@ -1,0 +1,134 @@
+//! Attacks on what all of the machine has one store of: whoever uses it up takes it from everybody.
+
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+use computesdk::provider::{CreateRequest, Resources};
+
+use crate::closed::{host, text};
+use crate::harness::{At, Case, cases, sh, shell, soon};
+use crate::{call, is_limited_as_a_whole, is_root, python};
+
+pub(super) const CASES: &[Case] = cases![
+    requests_for_input_and_output_are_not_counted_up,
+    huge_pages_are_left_alone,
+    what_tcp_buffers_is_limited_where_a_cgroup_can_be_had,
+    signals_that_wait_are_limited,
+    nobody_comes_before_others_on_a_processor,
+    what_the_host_may_do_before_others_is_not_handed_down,
+    a_lease_on_a_file_holds_up_nobody,
+];
+
+const SOON: Duration = Duration::from_secs(2);
+
+/// Tells what came of each call of a list of `(number, arguments)`.
+const CALLS: &str = "import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+def told(number, *arguments):
+  result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(one) for one in arguments])
+  return ctypes.get_errno() if result == -1 else 'WORKED'
+";
+
+async fn requests_for_input_and_output_are_not_counted_up(at: At) {
+    let sandbox = at.sandbox().await;
+    let setup = call(206, 0);
+    let source =
+        format!("{CALLS}context = ctypes.c_ulong(0)\nprint(told({setup}, 30000, ctypes.addressof(context)))");
+    assert_eq!(python(&sandbox, &source).await, "38\n");
+}
+
+async fn huge_pages_are_left_alone(at: At) {
+    let sandbox = at.sandbox().await;
+    let [mmap, memfd, shmget] = [call(9, 222), call(319, 279), call(29, 194)];
+    let source = format!(
+        "{CALLS}name = ctypes.create_string_buffer(b'x')
+for size in (0, 21 << 26, 30 << 26):
+  print(told({mmap}, 0, 1 << 21, 3, 0x40022 | size, -1, 0), told({memfd}, ctypes.addressof(name), 4 | size), \
+               told({shmget}, 0, 1 << 21, 0o4600 | size))"
+    );
+    assert_eq!(python(&sandbox, &source).await, "1 1 1\n".repeat(3));
+}
+
+async fn what_tcp_buffers_is_limited_where_a_cgroup_can_be_had(at: At) {
+    let resources = Resources { memory: Some(256 << 20), ..Resources::default() };
+    let sandbox = at.create(CreateRequest { resources, ..CreateRequest::default() }).await;
+    if !is_limited_as_a_whole(&sandbox).await {
+        return;
+    }
+    let source = "import socket, time
+listener = socket.create_server(('127.0.0.1', 9000), backlog=300)
+kept, sent, end = [], 0, time.monotonic() + 5
+try:
+  for _ in range(300):
+    one = socket.create_connection(('127.0.0.1', 9000), timeout=1)
+    kept += [one, listener.accept()[0]]
+    one.setblocking(False)
+    try:
+      while time.monotonic() < end: sent += one.send(bytes(1 << 20))
+    except BlockingIOError: pass
+except OSError: pass
+print(sent >> 20)";
+    let held: u64 = python(&sandbox, source).await.trim().parse().unwrap();
+    assert!(held < 256, "{held} MiB are held by the kernel");
+    assert_eq!(sh(&sandbox, "echo lives").await.stdout, "lives\n");
+}
+
+async fn signals_that_wait_are_limited(at: At) {
+    let sandbox = at.sandbox().await;
+    let source = "import ctypes, os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {40})
+libc = ctypes.CDLL(None)
+waiting = 0
+while waiting < 100000 and libc.sigqueue(os.getpid(), 40, None) == 0: waiting += 1
+print(waiting <= 4096)";
+    assert_eq!(python(&sandbox, source).await, "True\n");
+}
+
+async fn nobody_comes_before_others_on_a_processor(at: At) {
+    let sandbox = at.sandbox().await;
+    let source = "import os
+for policy in (os.SCHED_FIFO, os.SCHED_RR):
+  try: os.sched_setscheduler(0, policy, os.sched_param(1)); print('real time')
+  except OSError as e: print(e.errno)
+try: print('nicer by', os.nice(-1))
+except OSError as e: print(e.errno)";
+    assert_eq!(python(&sandbox, source).await, "1\n1\n1\n");
+    assert_eq!(sh(&sandbox, "ulimit -r; ulimit -e").await.stdout, "0\n0\n");
+}
+
+async fn what_the_host_may_do_before_others_is_not_handed_down(_: At) {
+    // An ordinary user has nothing to hand down.
+    if !is_root() {
+        return;
+    }
+    let mut privileged = Command::new("nice");
+    privileged.args(["-n", "-10", "chrt", "--reset-on-fork", "--rr", "1"]);
+    let told = text(&host(&mut privileged, "nice; chrt -p $$; cat /proc/1/oom_score_adj"));
+    let real_time = text(&host(Command::new("chrt").args(["--rr", "1"]), "chrt -p $$"));
+    assert!(told.starts_with("0\n"), "{told}");
+    for told in [told, real_time] {
+        assert!(told.contains("SCHED_OTHER") && !told.contains("SCHED_RR"), "{told}");
+    }
+}
+
+async fn a_lease_on_a_file_holds_up_nobody(at: At) {
+    let sandbox = at.sandbox().await;
+    let source = "import fcntl, signal, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = open('/tmp/leased', 'w'); file.write('old'); file.flush()
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('leased', flush=True)
+time.sleep(60)";
+    let line =
+        format!("python3 -c \"{source}\" > /tmp/told & until grep -q leased /tmp/told; do sleep 0.01; done");
+    sandbox.run_command(shell(line), Default::default()).await.unwrap();
+    let files = sandbox.filesystem();
+    // It is read, or refused: the kernel would have everybody wait for 45 seconds.
+    let _ = soon("an answer", SOON, files.read("/tmp/leased")).await;
+    let _ = soon("an answer", SOON, files.copy("/tmp/leased", "/tmp/copy")).await;
+    soon("an answer", SOON, files.write("/tmp/leased", Bytes::from_static(b"new"))).await.unwrap();
+    assert_eq!(soon("an answer", SOON, files.read_text("/tmp/leased")).await.unwrap(), "new");
+    soon("an answer", SOON, files.rename("/tmp/leased", "/tmp/moved")).await.unwrap();
+    soon("an answer", SOON, files.remove("/tmp/moved")).await.unwrap();
+}
