@@ -17,6 +17,7 @@ use crate::files::{self, Opened, Replacement};
 use crate::jobs::{self, Job};
 use crate::ports;
 use crate::rename::rename;
+use crate::seccomp::Door;
 use crate::spawn::{self, Spawner, Started};
 use crate::step::checked;
 use crate::tree::Tree;
@@ -49,7 +50,7 @@ struct Running {
 type Answer = Result<(Reply, Vec<OwnedFd>), (Trouble, Errno)>;
 
 /// Runs until the core closes its end of the link. Returns the exit code.
-pub fn run(link: OwnedFd, plan: &Plan) -> i32 {
+pub fn run(link: OwnedFd, door: Option<Door>, plan: &Plan) -> i32 {
     let Ok(ends) = watch_children() else { return 1 };
     let mut pid1 = Pid1 {
         link,
@@ -61,12 +62,18 @@ pub fn run(link: OwnedFd, plan: &Plan) -> i32 {
     };
     let mut buffer = vec![0; DATAGRAM + 1];
     loop {
-        let mut polled = [PollFd::new(&pid1.link, PollFlags::IN), PollFd::new(&ends, PollFlags::IN)];
+        // Where there is no door, the link in its place says nothing new.
+        let at_the_door = door.as_ref().map_or(pid1.link.as_fd(), Door::as_fd);
+        let mut polled = [pid1.link.as_fd(), ends.as_fd(), at_the_door]
+            .map(|one| PollFd::from_borrowed_fd(one, PollFlags::IN));
         match rustix::event::poll(&mut polled, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return 1,
         }
-        let [asked, ended] = polled.map(|one| !one.revents().is_empty());
+        let [asked, ended, knocked] = polled.map(|one| !one.revents().is_empty());
+        if let Some(door) = door.as_ref().filter(|_| knocked) {
+            door.answer();
+        }
         if ended {
             let mut sink = [0; 128];
             while rustix::io::read(&ends, &mut sink).is_ok() {}

@@ -17,7 +17,7 @@ use crate::host::Form;
 use crate::identity::{Identity, become_user};
 use crate::mounts::{self, READ_ONLY};
 use crate::privileges;
-use crate::seccomp::Filter;
+use crate::seccomp::{Door, Filter};
 use crate::stage::{BOX, DEV, ETC, NO_DIRECTORY, NO_FILE};
 use crate::step::{Result, Step, checked};
 
@@ -116,10 +116,13 @@ pub fn become_pid1(
         Err(_) if spare => 1,
         // Without a link the broker has gone, and there is nobody to tell.
         ready => wait_for_link(gate).map_or(1, |link| {
-            let reply = ready.unwrap_or_else(|failure| Reply::Broken { failure });
+            let (reply, door) = match ready {
+                Ok((reply, door)) => (reply, door),
+                Err(failure) => (Reply::Broken { failure }, None),
+            };
             let sent = channel::send(&link, &encode(&reply), &[]);
             if sent.is_ok() && matches!(reply, Reply::Ready { .. }) {
-                crate::pid1::run(link, plan)
+                crate::pid1::run(link, door, plan)
             } else {
                 1
             }
@@ -135,7 +138,7 @@ fn isolate(
     identity: &Identity,
     limits: Option<Cgroup>,
     gate: &OwnedFd,
-) -> Result<Reply> {
+) -> Result<(Reply, Option<Door>)> {
     let limited = limits.is_some();
     limits.map_or(Ok(()), |limits| limits.enter())?;
     privileges::close_all_but(gate)?;
@@ -170,13 +173,13 @@ fn isolate(
     if let Some(version) = privileges::landlock()? {
         layers.push(format!("landlock {version}"));
     }
-    ground.filter.install().step("install the system call filter")?;
+    let door = ground.filter.install().step("install the system call filter")?;
     layers.push("seccomp".to_owned());
     if limited {
         layers.push("cgroup limits".to_owned());
     }
     privileges::hide()?;
-    Ok(Reply::Ready { bash: Path::new("/bin/bash").exists(), layers, cgroup: limited })
+    Ok((Reply::Ready { bash: Path::new("/bin/bash").exists(), layers, cgroup: limited }, door))
 }
 
 /// Gives a waiting sandbox the socket that leads to the core.

@@ -7,13 +7,15 @@ use bytes::Bytes;
 use computesdk::provider::{CreateRequest, Resources};
 
 use crate::closed::{host, text};
-use crate::harness::{At, Case, cases, sh, shell, soon};
+use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
 use crate::{call, is_limited_as_a_whole, is_root, python};
 
 pub(super) const CASES: &[Case] = cases![
     requests_for_input_and_output_are_not_counted_up,
     huge_pages_are_left_alone,
     what_tcp_buffers_is_limited_where_a_cgroup_can_be_had,
+    a_few_netlink_sockets_can_be_had_at_once,
+    who_knocks_without_end_keeps_nobody_waiting,
     signals_that_wait_are_limited,
     nobody_comes_before_others_on_a_processor,
     what_the_host_may_do_before_others_is_not_handed_down,
@@ -72,6 +74,57 @@ print(sent >> 20)";
     let held: u64 = python(&sandbox, source).await.trim().parse().unwrap();
     assert!(held < 256, "{held} MiB are held by the kernel");
     assert_eq!(sh(&sandbox, "echo lives").await.stdout, "lives\n");
+}
+
+async fn a_few_netlink_sockets_can_be_had_at_once(at: At) {
+    let (sandbox, other) = (at.sandbox().await, at.sandbox().await);
+    // From several processes: there is one store for all of them.
+    let source = "import os, socket, sys, time
+kept = []
+for _ in range(4):
+  if os.fork() == 0: break
+try:
+  while len(kept) < 1000: kept.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0))
+except OSError as e: print(len(kept), e.errno, flush=True)
+time.sleep(60)";
+    let attack =
+        sandbox.instance().spawn(&shell(format!("python3 -c \"{source}\" > /tmp/told"))).await.unwrap();
+    let told = async || sh(&sandbox, "cat /tmp/told").await.stdout;
+    eventually("all are refused more", SOON * 5, async || told().await.lines().count() == 5).await;
+    let told = told().await;
+    let (counts, errors): (Vec<usize>, Vec<&str>) = told
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(n, error)| (n.parse::<usize>().unwrap(), error))
+        .unzip();
+    // One or the other may have been let in while the last was made.
+    assert!((64..=70).contains(&counts.iter().sum::<usize>()), "{told}");
+    assert_eq!(errors, ["24"; 5]);
+    let addresses = "console.log(Object.keys(require('os').networkInterfaces()).join())";
+    assert_eq!(sh(&other, format!("node -e \"{addresses}\"")).await.stdout, "lo\n");
+    attack.control.kill().await.unwrap();
+    eventually("there is room again", SOON, async || {
+        sh(&sandbox, format!("node -e \"{addresses}\"")).await.stdout == "lo\n"
+    })
+    .await;
+}
+
+async fn who_knocks_without_end_keeps_nobody_waiting(at: At) {
+    let sandbox = at.sandbox().await;
+    let source = "import os, socket
+for _ in range(20):
+  if os.fork() == 0: break
+while True:
+  try: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0).close()
+  except OSError: pass";
+    let attack = sandbox.instance().spawn(&shell(format!("python3 -c \"{source}\""))).await.unwrap();
+    for _ in 0..20 {
+        soon("an answer", SOON, sandbox.filesystem().exists("/etc/passwd")).await;
+        assert_eq!(soon("a command", SOON, sh(&sandbox, "echo lives")).await.stdout, "lives\n");
+    }
+    attack.control.kill().await.unwrap();
+    attack.control.wait().await.unwrap();
+    assert_eq!(sh(&sandbox, "pgrep -c python3").await.stdout, "0\n");
 }
 
 async fn signals_that_wait_are_limited(at: At) {

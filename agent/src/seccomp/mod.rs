@@ -7,8 +7,11 @@
 //! behind a pointer, so no filter can judge them), `io_uring_*` (work that no filter sees), x32's
 //! numbers, and whatever the kernel will learn tomorrow. Code of a foreign architecture dies.
 //!
-//! It is two programs. The first decides by the call's number, the second by the arguments of the
-//! few calls whose arguments matter; the kernel obeys the stricter of the two.
+//! It is three programs. The first decides by the call's number, the second by the arguments of the
+//! few calls whose arguments matter, the third has process 1 asked about netlink sockets; the kernel
+//! obeys the strictest.
+
+mod netlink;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,11 +24,16 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, sock_filter,
 };
 
-/// The two compiled programs: built once, installed in each sandbox.
+pub use self::netlink::Door;
+use self::netlink::Netlink;
+use crate::step::checked;
+
+/// The compiled programs: built once, installed in each sandbox.
 #[derive(Debug)]
 pub struct Filter {
     numbers: BpfProgram,
     arguments: BpfProgram,
+    netlink: Netlink,
 }
 
 impl Filter {
@@ -35,21 +43,22 @@ impl Filter {
     ///
     /// Only if the tables outgrow what a program can hold.
     pub fn build() -> Result<Self, BackendError> {
-        Ok(Self { numbers: by_number()?, arguments: by_arguments()? })
+        Ok(Self { numbers: by_number()?, arguments: by_arguments()?, netlink: Netlink::build() })
     }
 
-    /// Puts the filter on the calling thread and on all that it will start, for good.
+    /// Puts the filter on the calling thread and on all that it will start, for good. Gives the door
+    /// at which netlink sockets are asked for; `None` where there are none to be had.
     ///
-    /// Makes two system calls and does not allocate, so it may run between fork and exec. The
-    /// caller must have set `no_new_privs`, be single-threaded, and end if this fails: the first
-    /// program may then be on without the second.
+    /// The caller must have set `no_new_privs`, be single-threaded, and end if this fails: the first
+    /// program may then be on without the others. It must not ask for a netlink socket itself.
     ///
     /// # Errors
     ///
     /// The kernel's, when it has no seccomp filters or `no_new_privs` is not set.
-    pub fn install(&self) -> io::Result<()> {
-        install(&self.numbers)?;
-        install(&self.arguments)
+    pub fn install(&self) -> io::Result<Option<Door>> {
+        install(&self.numbers, 0)?;
+        install(&self.arguments, 0)?;
+        self.netlink.install()
     }
 }
 
@@ -326,7 +335,7 @@ fn all<const N: usize>(
     SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
 }
 
-fn install(program: BpfProgramRef) -> io::Result<()> {
+fn install(program: BpfProgramRef, flags: libc::c_ulong) -> io::Result<i64> {
     let program = libc::sock_fprog {
         // Cannot be cut short: seccompiler's limit is 4096, and `search` stays far below it.
         len: program.len() as u16,
@@ -334,9 +343,9 @@ fn install(program: BpfProgramRef) -> io::Result<()> {
     };
     // SAFETY: `program` points to `len` instructions that outlive the call, laid out as libc's
     // `sock_filter` (both are C's); the kernel copies them and writes nothing.
-    let result =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    checked(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    })
 }
 
 #[cfg(test)]

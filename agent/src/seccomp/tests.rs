@@ -18,7 +18,10 @@ fn confine() -> io::Result<()> {
     if unsafe { prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Filter::build().map_err(io::Error::other)?.install()
+    // Without process 1 there would be nobody who is asked about netlink sockets.
+    let filter = Filter::build().map_err(io::Error::other)?;
+    install(&filter.numbers, 0)?;
+    install(&filter.arguments, 0).map(drop)
 }
 
 /// Runs `work` in a forked child, gives back what it wrote and its wait status.
