@@ -14,6 +14,7 @@ mod harness;
 mod kernel;
 mod neighbours;
 mod network;
+mod outlets;
 mod processes;
 mod resources;
 mod terminals;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             resources::CASES,
             kernel::CASES,
             network::CASES,
+            outlets::CASES,
             neighbours::CASES,
             terminals::CASES,
             closed::CASES,
