@@ -105,7 +105,7 @@ fn etc() -> std::io::Result<()> {
         ("group", "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n"),
         ("hosts", HOSTS),
         ("hostname", "sandbox\n"),
-        ("resolv.conf", "# this sandbox has no network\n"),
+        ("resolv.conf", "# names are not resolved here\n"),
         ("shells", "/bin/sh\n/bin/bash\n"),
         ("machine-id", &machine),
     ] {

@@ -202,7 +202,7 @@ impl Resources {
 pub enum Network {
     /// Nothing but itself.
     None,
-    /// These hosts only.
+    /// These hosts only: names, `*.` and a domain, addresses; each with `:` and a port or not.
     Allow(Vec<String>),
     /// Every public host.
     Full,

@@ -305,7 +305,7 @@ impl LocalInstance {
         };
         let mut env: BTreeMap<String, String> = plan::environment(shell);
         env.extend(self.settings.interpreters.clone());
-        env.extend(self.outlet.iter().flat_map(|_| Access::environment()));
+        env.extend(self.settings.access.iter().flat_map(|access| access.environment().clone()));
         env.extend(self.settings.envs.clone());
         env.extend(command.env.clone());
         Ok(protocol::Command {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -39,9 +39,7 @@ impl Socket {
     /// an answer never looks whole.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         sockopt::set_socket_linger(&fd, Some(Duration::ZERO))?;
-        sockopt::set_tcp_nodelay(&fd, true)?;
-        sockopt::set_tcp_keepidle(&fd, QUIET)?;
-        sockopt::set_socket_keepalive(&fd, true)?;
+        look_after(&fd)?;
         Ok(Self { fd: watch(fd).map_err(io::Error::other)?, broken: AtomicBool::new(false) })
     }
 
@@ -81,6 +79,13 @@ impl Socket {
         let _ = sockopt::set_socket_linger(self.fd.get_ref(), None);
         let _ = rustix::net::shutdown(self.fd.get_ref(), Shutdown::Write);
     }
+}
+
+/// Lets a connection tell what there is to tell at once, and notice when nobody is there any more.
+pub(super) fn look_after(socket: impl AsFd) -> rustix::io::Result<()> {
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, QUIET)?;
+    sockopt::set_socket_keepalive(&socket, true)
 }
 
 /// Carries bytes both ways, and the end of each, until both have come. An error is the end of both.

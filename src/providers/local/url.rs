@@ -33,7 +33,7 @@ pub(super) fn host(domain: Option<&str>) -> Result<String> {
 }
 
 /// Whether a text is a host name. One that ends in a number is read as an address wherever URLs are read.
-pub(super) fn is_name(text: &str) -> bool {
+fn is_name(text: &str) -> bool {
     let legal = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

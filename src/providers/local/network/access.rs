@@ -24,11 +24,16 @@ const NOT_BY_PROXY: &str = "localhost,127.0.0.1,::1";
 const CERTIFICATES: [&str; 2] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"];
 
+/// What tells programs of a file with certificates: OpenSSL's and curl, Python's, git, Node's.
+const TRUSTED_BY: [&str; 5] =
+    ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"];
+
 /// What a sandbox may reach, with an address of the sandbox's own for each exact name.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     policy: Policy,
     names: BTreeMap<String, (Ipv4Addr, BTreeSet<u16>)>,
+    environment: BTreeMap<String, String>,
 }
 
 impl Access {
@@ -41,7 +46,7 @@ impl Access {
         }
         let addresses = (u32::from(FIRST)..).map(Ipv4Addr::from);
         let names = ports.into_iter().zip(addresses).map(|((name, ports), at)| (name, (at, ports))).collect();
-        Ok(Some(Self { policy, names }))
+        Ok(Some(Self { policy, names, environment: environment() }))
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -60,23 +65,24 @@ impl Access {
         })
     }
 
-    /// What programs look for in their environment: the proxy, and the certificates of this machine, without which
-    /// those that bring their own would not trust what it trusts.
-    pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
-        let proxy = format!("http://{PROXY}");
-        let proxies =
-            ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, proxy.clone()));
-        let exceptions = ["NO_PROXY", "no_proxy"].map(|name| (name, NOT_BY_PROXY.to_owned()));
-        // From version 24 on, Node's own `fetch` and `http` follow the variables above if they are told to.
-        let node = [("NODE_USE_ENV_PROXY", "1".to_owned())];
-        let file = CERTIFICATES.into_iter().find(|path| Path::new(path).is_file());
-        let certificates = file.map(|file| {
-            ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"]
-                .map(|name| (name, file.to_owned()))
-        });
-        let all = proxies.into_iter().chain(exceptions).chain(node).chain(certificates.into_iter().flatten());
-        all.map(|(name, value)| (name.to_owned(), value))
+    /// What programs look for in their environment.
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
     }
+}
+
+/// The proxy, and the certificates of this machine: programs that bring their own would not trust what it trusts.
+fn environment() -> BTreeMap<String, String> {
+    let proxy = format!("http://{PROXY}");
+    let proxies =
+        ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, proxy.as_str()));
+    let exceptions = ["NO_PROXY", "no_proxy"].map(|name| (name, NOT_BY_PROXY));
+    // From version 24 on, Node's own `fetch` and `http` follow the variables above if they are told to.
+    let node = [("NODE_USE_ENV_PROXY", "1")];
+    let file = CERTIFICATES.into_iter().find(|path| Path::new(path).is_file());
+    let certificates = file.map(|file| TRUSTED_BY.map(|name| (name, file)));
+    let all = proxies.into_iter().chain(exceptions).chain(node).chain(certificates.into_iter().flatten());
+    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -119,7 +125,8 @@ mod tests {
 
     #[test]
     fn programs_are_told_of_the_proxy_in_both_spellings() {
-        let environment: BTreeMap<_, _> = Access::environment().collect();
+        let access = allowed(&[]);
+        let environment = access.environment();
         for name in ["HTTP_PROXY", "https_proxy"] {
             assert_eq!(environment[name], "http://127.111.0.1:3128");
         }

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ADDRESSES: usize = 4;
 
 /// Names of a sandbox that are resolved at once, and of all. A thread waits for each, however long its servers take.
-const LOOKUPS: usize = 16;
+const LOOKUPS: usize = 8;
 static ALL_LOOKUPS: Semaphore = Semaphore::const_new(64);
 
 /// Turns a name into addresses, as this machine does for its own programs. It may take long.

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::super::url::is_name;
-
 /// A host that is asked for or allowed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Host {
@@ -29,6 +27,16 @@ impl Host {
     }
 }
 
+/// Whether a text that is one to browsers is a name to name servers. Underscores are, in some names that people use.
+fn is_name(text: &str) -> bool {
+    let legal = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && !label.starts_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(legal)
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,6 +59,7 @@ mod tests {
         for (text, expected) in [
             ("example.com", "example.com"),
             ("EXAMPLE.Com.", "example.com"),
+            ("my_bucket.example.com", "my_bucket.example.com"),
             ("ex%61mple.com", "example.com"),
             ("bücher.example", "xn--bcher-kva.example"),
             ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),

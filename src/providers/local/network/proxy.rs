@@ -46,6 +46,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Serves a client until it or the sandbox ends.
 pub(super) async fn serve(client: OwnedFd, dialer: &Dialer, link: &Link) -> io::Result<()> {
+    tcp::look_after(&client)?;
     let client = TcpStream::from_std(client.into())?;
     let tunnel = Mutex::new(None);
     let service = service_fn(|request| answer(request, dialer, &tunnel));
@@ -92,6 +93,9 @@ async fn answer(
     let Ok(request) = rewritten(request) else {
         return Ok(own(StatusCode::BAD_REQUEST, "this URL cannot be passed on"));
     };
+    if let Err(errno) = tcp::look_after(&server) {
+        return Ok(own(StatusCode::BAD_GATEWAY, &format!("the server is gone: {errno}")));
+    }
     let mut answer = match pass_on(server, request).await {
         Ok(answer) => answer,
         Err(error) => return Ok(own(StatusCode::BAD_GATEWAY, &format!("the server has failed: {error}"))),
