@@ -179,7 +179,13 @@ export interface ResourceLimits {
   enforce?: boolean | undefined
 }
 
-/** What of the network a sandbox reaches: nothing, everything, or these hosts. */
+/**
+ * What of the network a sandbox reaches: nothing, every public host, or these hosts.
+ *
+ * `allow` lists names, exact (`'example.com'`) or all below one (`'*.example.com'`, without `example.com` itself), and
+ * addresses. Each may have a port (`'example.com:8080'`); without one it is allowed at 80 and 443. On the local provider
+ * see `docs/network.md`: what of it programs need a proxy for, which they are told of in their environment.
+ */
 export type NetworkAccess = 'none' | 'full' | { readonly allow: readonly string[] }
 
 /** A directory of this machine that a sandbox sees. */
@@ -230,7 +236,7 @@ export interface CreateSandboxOptions {
   /**
    * What of the network it reaches. Default: `'none'`; at E2B `'full'`.
    *
-   * On the local provider `'full'` and `{ allow }` are not part of this version: they reject with `UnsupportedError`.
+   * An entry of `allow` that is no host raises `InvalidArgumentError`, which names it.
    */
   network?: NetworkAccess | undefined
   /**
@@ -382,8 +388,6 @@ export interface Sandbox {
   getProcess(pid: number): Promise<Process | null>
   /** Lists what `spawn` and `background` have started and still runs. */
   processes(): Promise<Process[]>
-  /** Not part of this version: rejects with `UnsupportedError`. */
-  networkLog(): Promise<never>
 
   /** Destroys it at the end of an `await using` block. Needs a Node.js that has `Symbol.asyncDispose`. */
   [Symbol.asyncDispose](): Promise<void>
@@ -710,7 +714,10 @@ export interface LocalConfig {
   /**
    * What of the network they reach. Default: `'none'`.
    *
-   * `'full'` and `{ allow }` are not part of this version: `local` throws `UnsupportedError`.
+   * @example
+   * ```ts
+   * const provider = local({ network: { allow: ['pypi.org', 'files.pythonhosted.org', '*.example.com'] } })
+   * ```
    */
   network?: NetworkAccess | undefined
   /**
@@ -1378,6 +1385,18 @@ export declare class Filesystem {
  */
 export declare class Sandbox {
   private constructor()
+  /**
+   * The latest 1000 connections to the outside that programs in it asked for, the oldest first: what was allowed,
+   * what was refused, and why. Empty where it may reach nothing: then nobody can be asked.
+   *
+   * Raises `UnsupportedError` where the provider keeps no such log.
+   *
+   * @example
+   * ```ts
+   * const refused = (await sandbox.networkLog()).filter(({ verdict }) => verdict === 'refused')
+   * ```
+   */
+  networkLog(): Promise<Array<NetworkLogEntry>>
   /** Its id, for `getById`. */
   get sandboxId(): string
   /** The name of the provider that it came from, such as `'local'`. */
@@ -1535,6 +1554,20 @@ export interface Limits {
   cpus?: number
   /** Processes and threads at once. Not there: as many as there is memory for. */
   processes?: number
+}
+
+/** A connection to the outside that a program in a sandbox asked for. */
+export interface NetworkLogEntry {
+  /** When it was decided about. */
+  time: Date
+  /** The host: a name in lower case and ASCII, or an address. */
+  host: string
+  /** The port. */
+  port: number
+  /** Whether the sandbox may reach it. */
+  verdict: 'allowed' | 'refused'
+  /** Why it was refused; or, of what was allowed, why nothing came of it. */
+  reason?: string
 }
 
 /** The facts about a sandbox. */

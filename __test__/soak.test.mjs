@@ -124,6 +124,42 @@ describe('many sandboxes', () => {
     assertNoMore(before, after)
   }, 120_000)
 
+  test('with a network, ended while connections go on, leave everything as it was', async () => {
+    const { before, after } = await compared(
+      `
+      const { hostname } = await import('node:os')
+      const { lookup } = await import('node:dns/promises')
+      const { createServer } = await import('node:net')
+      const name = hostname().toLowerCase()
+      const server = createServer((socket) => {
+        socket.on('error', () => {}).write('x')
+        socket.resume()
+      })
+      const { address } = await lookup(name)
+      await new Promise((resolve) => server.listen(0, address, resolve))
+      const { port } = server.address()
+      const ways = [
+        \`exec 3<>/dev/tcp/\${name}/\${port}; cat <&3\`,
+        \`exec 3<>/dev/tcp/127.111.0.1/3128; printf 'CONNECT \${name}:\${port} HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3\`,
+        \`exec 3<>/dev/tcp/127.111.0.1/3128; printf 'GET http://half' >&3; cat <&3\`,
+      ]
+      async function live() {
+        const box = await provider.sandbox.create({ network: { allow: [name + ':' + port, 'a.example'] } })
+        const running = ways.map((way) => box.spawn('bash', ['-c', way]))
+        while ((await box.networkLog()).length < 2) await sleep(5)
+        await box.destroy()
+        await Promise.all(running.map((one) => one.catch(() => {})))
+      }
+      for (let turn = 0; turn < 30; turn++) await live()
+      await sleep(500)
+      console.log('before', JSON.stringify(await measure()))
+      for (let turn = 0; turn < 100; turn++) await live()
+      server.unref()`,
+      110_000,
+    )
+    assertNoMore(before, after)
+  }, 120_000)
+
   test('with 100 of them at work, kill -9 leaves nothing within a second', async () => {
     const running = program(
       `${MEASURE}

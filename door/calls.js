@@ -111,13 +111,6 @@ function hidden(object, name, value) {
   Object.defineProperty(object, name, { value, writable: true, configurable: true })
 }
 
-/** A method of a later version: it refuses, by name. */
-function later(notYet, name) {
-  return asynchronous(function () {
-    return notYet.call(this, name)
-  }, name)
-}
-
 module.exports = {
   asynchronous,
   synchronous,
@@ -125,7 +118,6 @@ module.exports = {
   place,
   withToken,
   listen,
-  later,
   once,
   methods,
   hidden,

@@ -1,7 +1,7 @@
 'use strict'
 // What the native class `Sandbox` becomes for its users.
 
-const { asynchronous, hidden, later, methods, once, owner, place, real, withToken } = require('./calls.js')
+const { asynchronous, hidden, methods, once, owner, place, real, withToken } = require('./calls.js')
 const { AbortError, calledBy, fromNative } = require('./errors.js')
 const { withPulledInput } = require('./input.js')
 const { Sandbox } = require('./load.js')
@@ -10,7 +10,7 @@ const { Process, SpawnedProcess } = require('./process.js')
 const { provider } = require('./provider.js')
 const { TerminalManager } = require('./terminal.js')
 
-const { notYet, spawn, whenEnded } = Sandbox.prototype
+const { spawn, whenEnded } = Sandbox.prototype
 const find = asynchronous(Sandbox.prototype.getProcess, 'getProcess')
 const list = asynchronous(Sandbox.prototype.processes, 'processes')
 methods(
@@ -24,6 +24,7 @@ methods(
     'pause',
     'resume',
     'snapshot',
+    'networkLog',
     'destroy',
     'kill',
   ],
@@ -119,7 +120,6 @@ if (Symbol.asyncDispose) {
     return this.destroy()
   })
 }
-hidden(Sandbox.prototype, 'networkLog', later(notYet, 'networkLog'))
 
 // What is this half's own business.
 for (const name of ['whenEnded', 'openTerminal', 'terminals', 'getTerminal']) delete Sandbox.prototype[name]

@@ -1,10 +1,11 @@
 // What `npm run demo` runs: a sandbox from its creation to its end, what it can do, and what it cannot reach.
 // Everything that must be blocked is tried for real. If something of it works, the demo says so and exits with 1.
 
+import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { compute } from '../index.js'
@@ -62,6 +63,7 @@ async function main(host) {
     await servesAPage(sandbox)
     await isIsolated(sandbox, host)
     await obeysLimits(sandbox)
+    await reachesWhatIsAllowed()
     await tellsAboutItself(sandbox)
   } finally {
     title('The end')
@@ -227,6 +229,42 @@ async function connect(sandbox, address, port) {
   const { stdout, stderr } = await sandbox.runCode(code, 'node', { timeout: 10_000 })
   if (stdout.includes('connected')) return 'connected'
   throw new Error(stderr.trim() || 'no connection')
+}
+
+async function reachesWhatIsAllowed() {
+  title('A network of one host')
+  // This machine by its own name, which means another inside: that of the sandbox is `sandbox`.
+  const name = hostname().toLowerCase()
+  const { address } = await lookup(name).catch(() => ({}))
+  if (!address) return line(dim('–'), 'left out', 'this machine does not know its own name')
+  const server = createServer((_, response) => response.end('hello')).listen(0, address)
+  await once(server, 'listening')
+  const host = `${name}:${server.address().port}`
+  const sandbox = await show(
+    `create({ network: { allow: ['${host}'] } })`,
+    () => compute.sandbox.create({ network: { allow: [host] } }),
+    ({ sandboxId }) => sandboxId,
+  )
+  const inside = async (url) => {
+    const code = `import urllib.request; print(urllib.request.urlopen('${url}', timeout=10).read().decode())`
+    const { stdout, stderr } = await sandbox.runCode(code, 'python')
+    if (!stdout) throw new Error(stderr.trim().split('\n').pop())
+    return stdout.trim()
+  }
+  try {
+    await show(`inside: http://${host}/`, () => inside(`http://${host}/`))
+    await blocked('inside: another port of it', () => inside(`http://${name}:1/`))
+    await blocked('inside: the internet', () => inside('https://example.com/'))
+    await blocked('inside: what a cloud tells its machines', () => inside('http://169.254.169.254/'))
+    await show(
+      'networkLog()',
+      () => sandbox.networkLog(),
+      (log) => log.map(({ host, port, verdict }) => `${host}:${port} ${verdict}`).join(', '),
+    )
+  } finally {
+    await sandbox.destroy()
+    server.close()
+  }
 }
 
 async function obeysLimits(sandbox) {

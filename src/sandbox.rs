@@ -13,7 +13,9 @@ use crate::command::{self, Output, RunOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filesystem::Filesystem;
 use crate::process::Process;
-use crate::provider::{Cell, Command, Info, Instance, Metrics, Program, Provider, Running, Snapshot};
+use crate::provider::{
+    Cell, Command, Contact, Info, Instance, Metrics, Program, Provider, Running, Snapshot,
+};
 use crate::terminal::{self, Terminal, TerminalOptions, is_terminal};
 
 /// One argument of a program, with its end, may have this many bytes on Linux (`execve(2)`).
@@ -356,6 +358,14 @@ impl Sandbox {
     pub async fn snapshot(&self, name: Option<&str>) -> Result<Snapshot> {
         self.operation("snapshot", async {
             self.instance.snapshotting().ok_or_else(|| self.cannot("snapshot"))?.snapshot(name).await
+        })
+        .await
+    }
+
+    /// The connections to the outside that it asked for, and what was decided; the latest of them.
+    pub async fn network_log(&self) -> Result<Vec<Contact>> {
+        self.operation("networkLog", async {
+            self.instance.networking().ok_or_else(|| self.cannot("networkLog"))?.log().await
         })
         .await
     }

@@ -196,6 +196,8 @@ wire! {
         pub programs: Vec<(String, String)>,
         /// Directories whose content is not to be seen: the sandbox has empty ones of its own there.
         pub hidden: Vec<String>,
+        /// Hosts that are known by name, beside the sandbox itself: (address, name).
+        pub names: Vec<(String, String)>,
         /// Bytes that all files may hold together.
         pub disk: u64,
         /// Files that may exist at once.

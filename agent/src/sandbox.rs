@@ -18,7 +18,7 @@ use crate::identity::{Identity, become_user};
 use crate::mounts::{self, READ_ONLY};
 use crate::privileges;
 use crate::seccomp::{Door, Filter};
-use crate::stage::{BOX, DEV, ETC, NO_DIRECTORY, NO_FILE};
+use crate::stage::{BOX, DEV, ETC, HOSTS, NO_DIRECTORY, NO_FILE};
 use crate::step::{Result, Step, checked};
 
 /// What is the same for every sandbox and costs time to find out or to compute.
@@ -223,6 +223,9 @@ fn root(plan: &Plan, host: &[(Form, OwnedFd)]) -> Result<()> {
     for (name, shared) in DIRECTORIES {
         directory(&inside(&format!("/{name}")), shared).step("make directories")?;
     }
+    if !plan.names.is_empty() {
+        hosts(&plan.names).step("write /etc/hosts")?;
+    }
     layer("etc", ETC, &inside("/etc"))?;
     for (number, (bind, (form, tree))) in plan.host.iter().zip(host).enumerate() {
         host_directory(bind, *form, tree, number)?;
@@ -283,6 +286,15 @@ fn host_directory(bind: &Bind, form: Form, tree: &OwnedFd, number: usize) -> Res
         }
     }
     layer(&name, &lower, &target)
+}
+
+/// Writes the names that a sandbox knows into its layer of /etc before that is mounted: the file below belongs to
+/// somebody else.
+fn hosts(names: &[(String, String)]) -> std::io::Result<()> {
+    let etc = format!("{BOX}/upper/etc");
+    fs::create_dir_all(&etc)?;
+    let lines: String = names.iter().map(|(address, name)| format!("{address} {name}\n")).collect();
+    fs::write(format!("{etc}/hosts"), format!("{HOSTS}{lines}"))
 }
 
 /// A writable layer of the sandbox's own over a directory.

@@ -24,6 +24,9 @@ pub const NO_DIRECTORY: &str = "/sys/nowhere";
 /// Where a fresh clone mounts its own file system before it moves there.
 pub const BOX: &str = "/sys/box";
 
+/// The hosts that every sandbox knows by name.
+pub const HOSTS: &str = "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n";
+
 /// What a sandbox gets of the host's /etc. Never accounts, keys, or configuration that may hold either.
 const FROM_HOST: [&str; 21] = [
     "alternatives",
@@ -100,9 +103,9 @@ fn etc() -> std::io::Result<()> {
             "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n",
         ),
         ("group", "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n"),
-        ("hosts", "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n"),
+        ("hosts", HOSTS),
         ("hostname", "sandbox\n"),
-        ("resolv.conf", "# this sandbox has no network\n"),
+        ("resolv.conf", "# names are not resolved here\n"),
         ("shells", "/bin/sh\n/bin/bash\n"),
         ("machine-id", &machine),
     ] {

@@ -3,9 +3,10 @@
 use napi::bindgen_prelude::Unknown;
 use tokio_util::sync::CancellationToken;
 
-use super::convert::{self, Fields};
-use crate::error::{Error, Result};
-use crate::provider::{CreateRequest, Network, Resources, not_yet};
+use super::convert::Fields;
+use super::network::network;
+use crate::error::Result;
+use crate::provider::{CreateRequest, Resources, not_yet};
 
 pub(super) const OPTIONS: [&str; 13] = [
     "runtime",
@@ -65,21 +66,4 @@ pub(super) fn resources(fields: &Fields<'_>) -> Result<Resources> {
         processes: fields.whole("processes", u32::MAX.into())?.map(|number| number as u32),
         enforce: fields.boolean("enforce")?,
     })
-}
-
-fn network(fields: &Fields<'_>) -> Result<Option<Network>> {
-    let Some(value) = fields.get("network")? else { return Ok(None) };
-    if convert::is_record(&value) {
-        let hosts = Fields::of("network", &value, &["allow"])?.strings("allow")?;
-        return hosts
-            .map(|hosts| Some(Network::Allow(hosts)))
-            .ok_or_else(|| Error::invalid("`network.allow` is missing"));
-    }
-    match convert::string("network", &value)?.as_str() {
-        "none" => Ok(Some(Network::None)),
-        "full" => Ok(Some(Network::Full)),
-        other => Err(Error::invalid(format!(
-            "`network` must be 'none', 'full' or {{ allow: […] }}, got '{other}'"
-        ))),
-    }
 }

@@ -180,7 +180,13 @@ export interface ResourceLimits {
   enforce?: boolean | undefined
 }
 
-/** What of the network a sandbox reaches: nothing, everything, or these hosts. */
+/**
+ * What of the network a sandbox reaches: nothing, every public host, or these hosts.
+ *
+ * `allow` lists names, exact (`'example.com'`) or all below one (`'*.example.com'`, without `example.com` itself), and
+ * addresses. Each may have a port (`'example.com:8080'`); without one it is allowed at 80 and 443. On the local provider
+ * see `docs/network.md`: what of it programs need a proxy for, which they are told of in their environment.
+ */
 export type NetworkAccess = 'none' | 'full' | { readonly allow: readonly string[] }
 
 /** A directory of this machine that a sandbox sees. */
@@ -231,7 +237,7 @@ export interface CreateSandboxOptions {
   /**
    * What of the network it reaches. Default: `'none'`; at E2B `'full'`.
    *
-   * On the local provider `'full'` and `{ allow }` are not part of this version: they reject with `UnsupportedError`.
+   * An entry of `allow` that is no host raises `InvalidArgumentError`, which names it.
    */
   network?: NetworkAccess | undefined
   /**
@@ -383,8 +389,6 @@ export interface Sandbox {
   getProcess(pid: number): Promise<Process | null>
   /** Lists what `spawn` and `background` have started and still runs. */
   processes(): Promise<Process[]>
-  /** Not part of this version: rejects with `UnsupportedError`. */
-  networkLog(): Promise<never>
 
   /** Destroys it at the end of an `await using` block. Needs a Node.js that has `Symbol.asyncDispose`. */
   [Symbol.asyncDispose](): Promise<void>
@@ -711,7 +715,10 @@ export interface LocalConfig {
   /**
    * What of the network they reach. Default: `'none'`.
    *
-   * `'full'` and `{ allow }` are not part of this version: `local` throws `UnsupportedError`.
+   * @example
+   * ```ts
+   * const provider = local({ network: { allow: ['pypi.org', 'files.pythonhosted.org', '*.example.com'] } })
+   * ```
    */
   network?: NetworkAccess | undefined
   /**

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{External, Unknown};
 use napi_derive::napi;
 
-use super::convert::{self, Fields};
+use super::convert::Fields;
 use super::create;
+use super::network::network;
 use crate::provider::{self as contract, not_yet};
 use crate::providers::{docker, e2b, local as local_provider};
 
@@ -22,12 +23,7 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
     const OPTIONS: [&str; 9] =
         ["timeout", "runtime", "resources", "python", "node", "spares", "network", "mounts", "templates"];
     let fields = Fields::of("local", &config, &OPTIONS)?;
-    for later in ["network", "mounts", "templates"] {
-        // No network is what there is.
-        let given = fields.get(later)?;
-        if given.is_some_and(|value| convert::string(later, &value).is_ok_and(|text| text == "none")) {
-            continue;
-        }
+    for later in ["mounts", "templates"] {
         if fields.get(later)?.is_some() {
             return Err(not_yet(&format!("`local({{ {later} }})`")).into());
         }
@@ -39,6 +35,7 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
         python: fields.string("python")?,
         node: fields.string("node")?,
         spares: fields.whole("spares", 16)?.map(|spares| spares as u8),
+        network: network(&fields)?,
     };
     Ok(handle(local_provider::Local::new(config)))
 }

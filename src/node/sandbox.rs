@@ -16,7 +16,7 @@ use super::terminal::NativeTerminal;
 use super::{plugin, process, provider, terminal};
 use crate::code::Language;
 use crate::error::{Error, Result as CoreResult};
-use crate::provider::{self as contract, Command, not_yet};
+use crate::provider::{self as contract, Command};
 use crate::sandbox as core;
 
 /// An isolated place that runs commands and code and holds files. Made by `create`, found by `getById`.
@@ -315,12 +315,6 @@ impl Sandbox {
             Some(plugin) => plugin.native(env),
             None => Ok(this.object),
         }
-    }
-
-    /// Refuses what a later version will do, by name.
-    #[napi(skip_typescript)]
-    pub async fn not_yet(&self, what: String) -> napi::Result<()> {
-        Err(not_yet(&format!("`{what}`")).into())
     }
 }
 

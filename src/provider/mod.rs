@@ -32,7 +32,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 pub use self::files::{Content, Entry, Files};
-pub use self::optional::{Cell, CellEvent, CellStream, Kernels, Pausing, Snapshot, Snapshots, Snapshotting};
+pub use self::optional::{
+    Cell, CellEvent, CellStream, Contact, Kernels, Networking, Pausing, Snapshot, Snapshots, Snapshotting,
+};
 pub use self::process::{
     Attached, Chunk, Command, Control, Exit, Output, Process, Program, Running, Size, Wanted,
 };
@@ -200,7 +202,7 @@ impl Resources {
 pub enum Network {
     /// Nothing but itself.
     None,
-    /// These hosts only.
+    /// These hosts only: names, `*.` and a domain, addresses; each with `:` and a port or not.
     Allow(Vec<String>),
     /// Every public host.
     Full,
@@ -355,6 +357,11 @@ pub trait Instance: Debug + Send + Sync {
 
     /// How its state becomes something to make others from; `None` where that cannot be.
     fn snapshotting(&self) -> Option<&dyn Snapshotting> {
+        None
+    }
+
+    /// What its connections to the outside were decided to be; `None` where nobody judges them one by one.
+    fn networking(&self) -> Option<&dyn Networking> {
         None
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::Stream;
@@ -45,6 +45,28 @@ pub trait Pausing: Send + Sync {
 pub trait Snapshotting: Send + Sync {
     /// Keeps its state as it is now. It goes on.
     async fn snapshot(&self, name: Option<&str>) -> Result<Snapshot>;
+}
+
+/// A sandbox whose connections to the outside are judged one by one.
+#[async_trait]
+pub trait Networking: Send + Sync {
+    /// What was decided about the latest of them, the oldest first. Empty where it may reach nothing.
+    async fn log(&self) -> Result<Vec<Contact>>;
+}
+
+/// A connection that a sandbox asked for, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// When that was decided.
+    pub at: SystemTime,
+    /// The host, a name or an address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether the sandbox may reach it.
+    pub allowed: bool,
+    /// Why not; or, of what is allowed, why nothing came of it.
+    pub reason: Option<String>,
 }
 
 /// Interpreters that keep their state.

@@ -14,6 +14,7 @@ mod harness;
 mod kernel;
 mod neighbours;
 mod network;
+mod outlets;
 mod processes;
 mod resources;
 mod stores;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             stores::CASES,
             kernel::CASES,
             network::CASES,
+            outlets::CASES,
             neighbours::CASES,
             terminals::CASES,
             closed::CASES,

@@ -1,6 +1,6 @@
 //! What `local({ … })` takes.
 
-use crate::provider::Resources;
+use crate::provider::{Network, Resources};
 
 /// Defaults for the sandboxes of one `local()`, as the user wrote them.
 #[derive(Clone, Debug, Default)]
@@ -17,4 +17,6 @@ pub struct Config {
     pub node: Option<String>,
     /// Sandboxes that are made in advance, 2 unless this says otherwise.
     pub spares: Option<u8>,
+    /// What they may reach; nothing unless this says otherwise.
+    pub network: Option<Network>,
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::broker::{Broker, Ticket};
 use super::error;
 use super::link::{Answer, Ending, Link, Lost};
+use super::network::{Access, Outlet};
 use super::pipe::Pipe;
 use super::plan::{self, HOME, Settings};
 use super::ports::Ports;
@@ -22,8 +23,8 @@ use super::url;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
-    Attached, Command, Enforcement, Files, Info, Instance, Limits, Metrics, Output, Process, Program,
-    Running, Status, not_yet,
+    Attached, Command, Contact, Enforcement, Files, Info, Instance, Limits, Metrics, Networking, Output,
+    Process, Program, Running, Status, not_yet,
 };
 
 /// How long the steps of isolation may take, on a machine that is busy.
@@ -92,6 +93,7 @@ pub(super) struct LocalInstance {
     ticket: Ticket,
     link: Arc<Link>,
     ports: Ports,
+    outlet: Option<Outlet>,
     life: Mutex<Life>,
     deadline: watch::Sender<Option<Instant>>,
     started: Table,
@@ -138,6 +140,10 @@ impl LocalInstance {
         for port in &settings.ports {
             ports.way_to(*port)?;
         }
+        let outlet = match &settings.access {
+            Some(access) => Some(open_outlet(access, &link).await?),
+            None => None,
+        };
         let timeout = settings.timeout;
         let now = SystemTime::now();
         let expires_at = expiry(now, timeout);
@@ -151,6 +157,7 @@ impl LocalInstance {
             ticket,
             link,
             ports,
+            outlet,
             life: Mutex::new(Life { timeout, expires_at, ended: None }),
             deadline,
             started: Table::default(),
@@ -298,6 +305,7 @@ impl LocalInstance {
         };
         let mut env: BTreeMap<String, String> = plan::environment(shell);
         env.extend(self.settings.interpreters.clone());
+        env.extend(self.settings.access.iter().flat_map(|access| access.environment().clone()));
         env.extend(self.settings.envs.clone());
         env.extend(command.env.clone());
         Ok(protocol::Command {
@@ -308,6 +316,18 @@ impl LocalInstance {
             terminal: command.terminal.map(|size| (size.cols, size.rows)),
             script,
         })
+    }
+}
+
+/// Opens the way out of a sandbox whose answers nobody reads yet.
+async fn open_outlet(access: &Access, link: &Arc<Link>) -> Result<Outlet> {
+    tokio::select! {
+        opened = tokio::time::timeout(START, Outlet::open(access, link)) => {
+            opened.map_err(|_| error::of_silence())?
+        }
+        () = link.serve() => {
+            Err(Error::new(ErrorKind::Unavailable, "the sandbox ended while it was being made"))
+        }
     }
 }
 
@@ -425,11 +445,26 @@ impl Instance for LocalInstance {
         Err(not_yet("`getMetrics`"))
     }
 
+    fn networking(&self) -> Option<&dyn Networking> {
+        Some(self)
+    }
+
     async fn destroy(&self) -> Result<()> {
         self.end(Status::Stopped, "it was destroyed".to_owned());
         self.ticket.end();
         self.link.close();
         self.ports.closed().await;
+        if let Some(outlet) = &self.outlet {
+            outlet.closed().await;
+        }
         self.ticket.gone().await
+    }
+}
+
+#[async_trait]
+impl Networking for LocalInstance {
+    async fn log(&self) -> Result<Vec<Contact>> {
+        self.check()?;
+        Ok(self.outlet.as_ref().map(Outlet::log).unwrap_or_default())
     }
 }

@@ -6,7 +6,8 @@
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
-//! * `ports`, `tcp`, `url` – connections from this machine to what listens inside.
+//! * `ports` over `listener`, `tcp`, `url` – connections from this machine to what listens inside.
+//! * `network` – connections from inside to what it is allowed to reach.
 //! * `error` – what the kernel said, in words that tell the cause and the cure.
 //!
 //! On other systems than Linux the provider exists and says why it cannot work.
@@ -31,6 +32,10 @@ mod interpreter;
 mod jobs;
 #[cfg(target_os = "linux")]
 mod link;
+#[cfg(target_os = "linux")]
+mod listener;
+#[cfg(target_os = "linux")]
+mod network;
 #[cfg(target_os = "linux")]
 mod pipe;
 #[cfg(target_os = "linux")]

@@ -9,13 +9,12 @@ use computesdk_agent::protocol::{Bind, Plan};
 
 use super::config::Config;
 use super::interpreter::{self, Interpreter};
+use super::network::Access;
 use super::url;
 use crate::code::{self, Language};
 use crate::config;
 use crate::error::{Error, Result};
-use crate::provider::{
-    CreateRequest, DEFAULT_LIFE, Enforcement, Limits, Network, Resources, is_possible_id, not_yet,
-};
+use crate::provider::{CreateRequest, DEFAULT_LIFE, Enforcement, Limits, Resources, is_possible_id, not_yet};
 use crate::random;
 
 /// Home and default working directory of commands.
@@ -73,6 +72,8 @@ pub(super) struct Settings {
     pub(super) host: String,
     /// What can be reached from the beginning.
     pub(super) ports: Vec<u16>,
+    /// What it can reach, if anything.
+    pub(super) access: Option<Access>,
     pub(super) plan: Plan,
 }
 
@@ -118,6 +119,8 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
     let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_LIFE);
     let mut plan = plan(&resources, python.as_ref(), node.as_ref())?;
     plan.spares = defaults.spares.unwrap_or(SPARES);
+    let access = Access::of(request.network.as_ref().or(defaults.network.as_ref()))?;
+    plan.names = access.as_ref().map(Access::names).unwrap_or_default();
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
@@ -128,6 +131,7 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
         enforce: resources.enforce.unwrap_or(false),
         host: url::host(request.domain.as_deref())?,
         ports: request.ports.clone(),
+        access,
         plan,
     })
 }
@@ -137,12 +141,7 @@ fn refuse(request: &CreateRequest) -> Result<()> {
     if let Some(template) = &request.template_id {
         return Err(not_yet(&format!("`templateId` ({template}) on the local provider")));
     }
-    match request.network {
-        None | Some(Network::None) => Ok(()),
-        Some(Network::Allow(_) | Network::Full) => {
-            Err(not_yet("`network` other than 'none' on the local provider"))
-        }
-    }
+    Ok(())
 }
 
 /// An id that nobody can guess.
@@ -211,6 +210,7 @@ fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Inter
         links: Vec::new(),
         programs: Vec::new(),
         hidden: hidden(),
+        names: Vec::new(),
         disk,
         inodes: (disk / BYTES_PER_INODE).max(1024),
         memory,
@@ -323,6 +323,7 @@ fn link(plan: &mut Plan, names: &[&str], program: &str) {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::provider::Network;
 
     async fn resolved(request: CreateRequest) -> Result<Settings> {
         resolve(&Config::default(), &request).await
@@ -391,17 +392,27 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_honoured_is_refused_by_name() {
-        for (request, name) in [
-            (CreateRequest { template_id: Some("t".into()), ..CreateRequest::default() }, "templateId"),
-            (CreateRequest { network: Some(Network::Full), ..CreateRequest::default() }, "network"),
-            (
-                CreateRequest { network: Some(Network::Allow(Vec::new())), ..CreateRequest::default() },
-                "network",
-            ),
-        ] {
-            let (kind, message) = refusal(request).await;
-            assert_eq!(kind, ErrorKind::Unsupported);
-            assert!(message.contains(name), "{message}");
+        let request = CreateRequest { template_id: Some("t".into()), ..CreateRequest::default() };
+        let (kind, message) = refusal(request).await;
+        assert_eq!(kind, ErrorKind::Unsupported);
+        assert!(message.contains("templateId"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn only_exact_names_are_part_of_the_plan() {
+        let config = Config { network: Some(Network::Allow(vec!["a.org".to_owned()])), ..Config::default() };
+        let with = async |network| {
+            let request = CreateRequest { network, ..CreateRequest::default() };
+            resolve(&config, &request).await.expect("all of it can be had")
+        };
+        let named = with(None).await.plan.names;
+        assert_eq!(named.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["a.org"]);
+        let none = with(Some(Network::None)).await;
+        assert!(none.access.is_none() && none.plan.names.is_empty());
+        for network in [Network::Full, Network::Allow(vec!["*.a.org".to_owned()])] {
+            let settings = with(Some(network)).await;
+            assert!(settings.access.is_some());
+            assert_eq!(settings.plan, none.plan);
         }
     }
 

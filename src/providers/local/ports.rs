@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use tokio::io::unix::AsyncFd;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::descriptor::watch;
 use super::link::Link;
+use super::listener;
 use super::tcp::{self, Socket};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,9 +29,6 @@ const CONNECTIONS: usize = 1024;
 
 /// How long a server inside may leave a connection waiting before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long nobody is let in where this process can let nobody in, having no descriptors left for example.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// The ports of one sandbox that can be reached.
 #[derive(Debug)]
@@ -70,7 +67,14 @@ impl Ports {
         }
         let (listener, here) = listen().map_err(|error| no_listener(port, error))?;
         let listener = watch(listener)?;
-        open.listeners.spawn(serve(listener, port, Arc::clone(&self.link), Arc::clone(&self.room)));
+        let link = Arc::clone(&self.link);
+        let carried = move |client| connection(client, port, Arc::clone(&link));
+        open.listeners.spawn(listener::serve(
+            listener,
+            Arc::clone(&self.link),
+            Arc::clone(&self.room),
+            carried,
+        ));
         open.ways.insert(port, here);
         Ok(Some(here))
     }
@@ -100,48 +104,8 @@ fn no_listener(port: u16, errno: rustix::io::Errno) -> Error {
         .with_source(io::Error::from(errno))
 }
 
-/// Lets clients in until the sandbox ends, and then closes everything.
-async fn serve(listener: AsyncFd<OwnedFd>, port: u16, link: Arc<Link>, room: Arc<Semaphore>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = link.closed().cancelled() => break,
-            Some(_) = connections.join_next() => {}
-            next = next_client(&listener, &room) => {
-                let Ok((client, place)) = next else { break };
-                connections.spawn(connection(client, port, Arc::clone(&link), place));
-            }
-        }
-    }
-    drop(listener);
-    connections.shutdown().await;
-}
-
-/// The next client, when there is room for it. An error is the end of this process.
-async fn next_client(
-    listener: &AsyncFd<OwnedFd>,
-    room: &Arc<Semaphore>,
-) -> io::Result<(OwnedFd, OwnedSemaphorePermit)> {
-    loop {
-        // A place is taken for a client that is there, not by each port that waits for one.
-        let mut waiting = listener.readable().await?;
-        let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        match waiting.try_io(|listener| Ok(rustix::net::accept_with(listener, flags)?)) {
-            Ok(Ok(client)) => return Ok((client, place)),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "a client cannot be let in");
-                drop(place);
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(_) => {}
-        }
-    }
-}
-
 /// Carries one connection to its end.
-async fn connection(client: OwnedFd, port: u16, link: Arc<Link>, _place: OwnedSemaphorePermit) {
+async fn connection(client: OwnedFd, port: u16, link: Arc<Link>) {
     let carried = async {
         let client = Socket::new(client)?;
         let inside = tokio::time::timeout(PATIENCE, connect(&link, port)).await??;

@@ -1,8 +1,8 @@
 //! TCP sockets: those that lead into a sandbox, and bytes between two of them.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketType, ipproto, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 
 use super::descriptor::watch;
 use super::link::{Link, Lost};
@@ -38,10 +39,13 @@ impl Socket {
     /// an answer never looks whole.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         sockopt::set_socket_linger(&fd, Some(Duration::ZERO))?;
-        sockopt::set_tcp_nodelay(&fd, true)?;
-        sockopt::set_tcp_keepidle(&fd, QUIET)?;
-        sockopt::set_socket_keepalive(&fd, true)?;
+        look_after(&fd)?;
         Ok(Self { fd: watch(fd).map_err(io::Error::other)?, broken: AtomicBool::new(false) })
+    }
+
+    /// Likewise, one that the runtime has watched in another way until now.
+    pub(super) fn from_stream(stream: TcpStream) -> io::Result<Self> {
+        Self::new(stream.into_std()?.into())
     }
 
     /// Reads what is there; empty at the end.
@@ -77,6 +81,13 @@ impl Socket {
     }
 }
 
+/// Lets a connection tell what there is to tell at once, and notice when nobody is there any more.
+pub(super) fn look_after(socket: impl AsFd) -> rustix::io::Result<()> {
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, QUIET)?;
+    sockopt::set_socket_keepalive(&socket, true)
+}
+
 /// Carries bytes both ways, and the end of each, until both have come. An error is the end of both.
 pub(super) async fn carry(link: &Link, client: &Socket, inside: &Socket) -> io::Result<()> {
     tokio::try_join!(one_way(link, client, inside), one_way(link, inside, client)).map(drop)
@@ -103,17 +114,7 @@ async fn one_way(link: &Link, from: &Socket, to: &Socket) -> io::Result<()> {
 
 /// Connects to an address of the sandbox at the other end of a link.
 pub(super) async fn connect(link: &Link, to: SocketAddr) -> io::Result<Socket> {
-    let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let answer = link.ask(|id| Request::Socket { id, v6: to.is_ipv6() }).await;
-    let (_, answer) = answer.map_err(|lost| match lost {
-        Lost::Closed => io::ErrorKind::NotConnected.into(),
-        Lost::Unsent(error) => error,
-    })?;
-    let fd = match (answer.reply, answer.descriptors.into_iter().next()) {
-        (Reply::Socket { .. }, Some(fd)) => fresh(fd, family)?,
-        (Reply::Failed { errno, .. }, _) => return Err(io::Error::from_raw_os_error(errno)),
-        _ => return Err(io::Error::other("no socket came")),
-    };
+    let fd = inside(link, to.is_ipv6()).await?;
     match rustix::net::connect(&fd, &to) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(errno) => return Err(errno.into()),
@@ -127,6 +128,31 @@ pub(super) async fn connect(link: &Link, to: SocketAddr) -> io::Result<Socket> {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(socket)
+}
+
+/// Listens on an address of the sandbox at the other end of a link. Below 1024 too, where nothing inside may: the
+/// kernel asks for the rights of whoever binds, and this process made the sandbox's user namespace.
+pub(super) async fn listen(link: &Link, at: SocketAddrV4, backlog: i32) -> io::Result<OwnedFd> {
+    let fd = inside(link, false).await?;
+    rustix::net::bind(&fd, &at)?;
+    rustix::net::listen(&fd, backlog)?;
+    Ok(fd)
+}
+
+/// A socket of the network of the sandbox at the other end of a link.
+async fn inside(link: &Link, v6: bool) -> io::Result<OwnedFd> {
+    let answer = link.ask(|id| Request::Socket { id, v6 }).await;
+    let (_, answer) = answer.map_err(|lost| match lost {
+        Lost::Closed => io::ErrorKind::NotConnected.into(),
+        Lost::Unsent(error) => error,
+    })?;
+    match (answer.reply, answer.descriptors.into_iter().next()) {
+        (Reply::Socket { .. }, Some(fd)) => {
+            fresh(fd, if v6 { AddressFamily::INET6 } else { AddressFamily::INET })
+        }
+        (Reply::Failed { errno, .. }, _) => Err(io::Error::from_raw_os_error(errno)),
+        _ => Err(io::Error::other("no socket came")),
+    }
 }
 
 /// Whether a socket is its own other end: where nobody listens, the kernel may choose for a connection the
@@ -155,7 +181,7 @@ fn fresh(fd: OwnedFd, family: AddressFamily) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
     use rustix::net::{SocketFlags, socket_with};
 
