@@ -1496,6 +1496,11 @@ export interface CommandResult {
   truncated?: true
   /** `timeout` ended it; what is here is the output so far. */
   timedOut?: true
+  /**
+   * The kernel killed it because the sandbox' memory had run out; or it ended with 137, as a shell does whose command
+   * was. Where memory is limited for the sandbox as a whole.
+   */
+  oomKilled?: true
   /** The signal that ended it, such as `'SIGKILL'`. */
   signal?: string
 }
@@ -1579,6 +1584,10 @@ export interface SandboxMetrics {
   diskUsed: number
   /** Of this many that there can be. */
   diskTotal: number
+  /** Processes and threads that it had. Not at E2B. */
+  processes?: number
+  /** Of this many that there can be at once. Not at E2B. */
+  processesTotal?: number
 }
 
 /** What others can be made from. */

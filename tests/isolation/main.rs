@@ -16,6 +16,7 @@ mod neighbours;
 mod network;
 mod processes;
 mod resources;
+mod starving;
 mod terminals;
 
 use std::fs;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             files::CASES,
             processes::CASES,
             resources::CASES,
+            starving::CASES,
             kernel::CASES,
             network::CASES,
             neighbours::CASES,

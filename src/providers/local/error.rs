@@ -106,6 +106,13 @@ pub(super) fn of_looking(errno: i32) -> Error {
         .with_source(std::io::Error::from_raw_os_error(errno))
 }
 
+/// The error of a look at what a sandbox uses.
+pub(super) fn of_measuring(errno: i32) -> Error {
+    Error::new(ErrorKind::Unavailable, "what the sandbox uses cannot be told")
+        .with_hint("it may have no memory or descriptors left: destroy it, or try again")
+        .with_source(std::io::Error::from_raw_os_error(errno))
+}
+
 /// The error of a terminal that could not be opened.
 pub(super) fn of_terminal(errno: i32, processes: u32) -> Error {
     if Errno::from_raw_os_error(errno) == Errno::NOSPC {

@@ -7,6 +7,7 @@
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
 //! * `ports`, `tcp`, `url` – connections from this machine to what listens inside.
+//! * `metrics` – what a sandbox uses.
 //! * `error` – what the kernel said, in words that tell the cause and the cure.
 //!
 //! On other systems than Linux the provider exists and says why it cannot work.
@@ -31,6 +32,8 @@ mod interpreter;
 mod jobs;
 #[cfg(target_os = "linux")]
 mod link;
+#[cfg(target_os = "linux")]
+mod metrics;
 #[cfg(target_os = "linux")]
 mod pipe;
 #[cfg(target_os = "linux")]
