@@ -1433,9 +1433,9 @@ export declare class Sandbox {
   /** The provider's own object for it: a plug-in's, or, of our providers, the sandbox itself. */
   getInstance<T extends object = Sandbox>(): T
   /**
-   * What it uses, as its provider has last measured it.
+   * What it uses: on the local provider now, at E2B as it was last measured.
    *
-   * Raises `UnavailableError` if that has not happened yet, and `UnsupportedError` on the local provider.
+   * Raises `UnavailableError` if that has not happened yet.
    *
    * @example
    * ```ts
@@ -1568,13 +1568,13 @@ export interface SandboxInfo {
   limits?: Limits
 }
 
-/** What a sandbox uses, as it was last measured. */
+/** What a sandbox uses. */
 export interface SandboxMetrics {
   /** When that was. */
   measuredAt?: Date
   /** Processors that it has. */
   cpus: number
-  /** How much of them it used, in percent. */
+  /** How much of them it used, in percent. Locally since the call before. */
   cpuPercent: number
   /** Bytes of memory that it used. */
   memoryUsed: number

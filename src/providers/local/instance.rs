@@ -128,16 +128,10 @@ impl LocalInstance {
         };
         let enforcement = if cgroup { Enforcement::Cgroup } else { Enforcement::PerProcess };
         if settings.enforce && !cgroup {
-            return Err(Error::unsupported(
-                "`resources.enforce`: this process may not make cgroups, so limits hold for each process only",
-            )
-            .with_hint("run as root, or leave `enforce` out"));
+            return Err(error::of_enforcing("enforce", "limits hold for each process only"));
         }
         if settings.plan.cpus > 0 && !cgroup {
-            return Err(Error::unsupported(
-                "`resources.cpus`: this process may not make cgroups, and nothing else limits it",
-            )
-            .with_hint("run as root, or leave `cpus` out"));
+            return Err(error::of_enforcing("cpus", "nothing else limits it"));
         }
         let ports = Ports::new(Arc::clone(&link));
         for port in &settings.ports {

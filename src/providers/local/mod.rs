@@ -7,7 +7,7 @@
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
 //! * `ports`, `tcp`, `url` – connections from this machine to what listens inside.
-//! * `metrics` – what a sandbox uses.
+//! * `metrics` – what a sandbox uses; `survey` – what this machine gives for isolation.
 //! * `error` – what the kernel said, in words that tell the cause and the cure.
 //!
 //! On other systems than Linux the provider exists and says why it cannot work.
@@ -44,6 +44,8 @@ mod ports;
 mod process;
 #[cfg(target_os = "linux")]
 mod pty;
+#[cfg(target_os = "linux")]
+pub mod survey;
 #[cfg(target_os = "linux")]
 mod tcp;
 #[cfg(target_os = "linux")]
