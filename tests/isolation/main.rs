@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "the host is looked at, and attacked, from outside too")]
 #![expect(clippy::print_stdout, reason = "how a host that is a child tells its parent")]
 
+mod bounds;
 mod closed;
 mod files;
 #[path = "../harness/mod.rs"]
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             files::CASES,
             processes::CASES,
             resources::CASES,
+            bounds::CASES,
             starving::CASES,
             kernel::CASES,
             network::CASES,
