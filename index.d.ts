@@ -164,7 +164,7 @@ export interface WaitForPortOptions {
 
 /** Limits of a sandbox. */
 export interface ResourceLimits {
-  /** Bytes of memory. Local default: 2147483648 (2 GiB). */
+  /** Bytes of memory. Local default: 2147483648 (2 GiB). What is killed for want of it says `oomKilled: true`. */
   memory?: number | undefined
   /** Bytes of files. Local default: 1 GiB, and half of `memory` at most, as files are held in memory. */
   disk?: number | undefined
@@ -1452,9 +1452,9 @@ export declare class Sandbox {
   /** The provider's own object for it: a plug-in's, or, of our providers, the sandbox itself. */
   getInstance<T extends object = Sandbox>(): T
   /**
-   * What it uses, as its provider has last measured it.
+   * What it uses: on the local provider now, at E2B as it was last measured.
    *
-   * Raises `UnavailableError` if that has not happened yet, and `UnsupportedError` on the local provider.
+   * Raises `UnavailableError` if that has not happened yet.
    *
    * @example
    * ```ts
@@ -1515,6 +1515,11 @@ export interface CommandResult {
   truncated?: true
   /** `timeout` ended it; what is here is the output so far. */
   timedOut?: true
+  /**
+   * The kernel killed it because the sandbox' memory had run out; or it ended with 137, as a shell does whose command
+   * was. Where memory is limited for the sandbox as a whole.
+   */
+  oomKilled?: true
   /** The signal that ended it, such as `'SIGKILL'`. */
   signal?: string
 }
@@ -1596,13 +1601,13 @@ export interface SandboxInfo {
   limits?: Limits
 }
 
-/** What a sandbox uses, as it was last measured. */
+/** What a sandbox uses. */
 export interface SandboxMetrics {
   /** When that was. */
   measuredAt?: Date
   /** Processors that it has. */
   cpus: number
-  /** How much of them it used, in percent. */
+  /** How much of them it used, in percent. Locally since the call before. */
   cpuPercent: number
   /** Bytes of memory that it used. */
   memoryUsed: number
@@ -1612,6 +1617,10 @@ export interface SandboxMetrics {
   diskUsed: number
   /** Of this many that there can be. */
   diskTotal: number
+  /** Processes and threads that it had. Not at E2B. */
+  processes?: number
+  /** Of this many that there can be at once. Not at E2B. */
+  processesTotal?: number
 }
 
 /** What others can be made from. */

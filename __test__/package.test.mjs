@@ -73,7 +73,7 @@ describe('the packed package', () => {
     assert.ok(names.some((name) => name.endsWith('.node')))
     const odd = names.filter(
       (name) =>
-        !/^(package\.json|index\.(js|d\.ts)|door\/[a-z]+\.js|computesdk\.[\w-]+\.node|README\.md|LICENSE|CHANGELOG\.md)$/.test(
+        !/^(package\.json|index\.(js|d\.ts)|bin\/computesdk\.js|door\/[a-z]+\.js|computesdk\.[\w-]+\.node|README\.md|LICENSE|CHANGELOG\.md)$/.test(
           name,
         ),
     )
@@ -96,6 +96,12 @@ describe('the packed package', () => {
   test('runs as an ES module', async () => {
     writeFileSync(join(folder, 'esm.mjs'), `import { compute } from 'computesdk'\n${BODY}`)
     assert.deepEqual(JSON.parse(await run(process.execPath, ['esm.mjs'])).slice(0, 4), ANSWERS)
+  })
+
+  test('has a command line', async () => {
+    const command = join(folder, 'node_modules/.bin/computesdk')
+    assert.equal(await run(command, ['run', '--', 'echo', 'run']), 'run\n')
+    assert.equal(JSON.parse(await run(command, ['doctor', '--json'])).local.works, true)
   })
 
   test('runs as CommonJS', async () => {
@@ -143,8 +149,8 @@ describe('the packed package', () => {
 
 describe('a user without privileges', { skip: isRoot ? false : 'only root can become another' }, () => {
   /** Runs a program as nobody, with nothing of root's around it. */
-  const asNobody = (file) =>
-    start('/usr/bin/node', [file], {
+  const asNobody = (file, ...args) =>
+    start('/usr/bin/node', [file, ...args], {
       cwd: folder,
       uid: NOBODY,
       gid: NOBODY,
@@ -166,6 +172,17 @@ describe('a user without privileges', { skip: isRoot ? false : 'only root can be
     const { code, stdout, stderr } = await asNobody('nobody.mjs').ended
     assert.deepEqual({ code, stderr }, { code: 0, stderr: `${NOBODY}\n` }, stdout)
     assert.deepEqual(JSON.parse(stdout), [...ANSWERS, 'per-process'])
+  })
+
+  nodeTest('is told what isolates them', { timeout: LIMIT, skip }, async () => {
+    const doctor = asNobody(join(folder, 'node_modules/.bin/computesdk'), 'doctor', '--json')
+    const { code, stdout, stderr } = await doctor.ended
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
+    const states = JSON.parse(stdout).checks.map(({ name, state }) => [name, state])
+    assert.deepEqual(
+      states.filter(([, state]) => state !== 'yes').map(([name]) => name),
+      ['own user ids', 'limits', 'processors'],
+    )
   })
 
   nodeTest(

@@ -67,6 +67,9 @@ pub struct Output {
     pub exit_code: i32,
     /// The number of the signal that ended it.
     pub signal: Option<i32>,
+    /// The kernel killed it, or what it waited for and passed the end of on, because memory had run out. Only where
+    /// that is known.
+    pub oom_killed: bool,
     /// Its time was over.
     pub timed_out: bool,
     /// More was written than `max_output` let the result keep.
@@ -204,7 +207,10 @@ impl Following {
         match stop {
             Some(Stop::Failure(error)) => Err(error),
             Some(Stop::Abort) => Err(aborted(Some(kept.output(exit, false, begun.elapsed())))),
-            Some(Stop::Timeout) | None => Ok(kept.output(exit, timed_out, begun.elapsed())),
+            Some(Stop::Timeout) | None => {
+                let oom_killed = !timed_out && running.control.has_starved();
+                Ok(Output { oom_killed, ..kept.output(exit, timed_out, begun.elapsed()) })
+            }
         }
     }
 }
@@ -365,7 +371,7 @@ impl Kept {
             Exit::Signal(signal) => (128 + signal, Some(signal)),
         };
         let exit_code = if timed_out { TIMED_OUT } else { code };
-        Output { stdout, stderr, exit_code, signal, timed_out, truncated, duration }
+        Output { stdout, stderr, exit_code, signal, oom_killed: false, timed_out, truncated, duration }
     }
 }
 

@@ -8,6 +8,7 @@
 //! * [`request`] – what strangers ask for over HTTP, and what of it is done.
 //! * [`provider`] – the contract with the places that make sandboxes.
 //! * [`providers`] – those places, side by side.
+//! * [`cli`] – the command line.
 //! * `cell` – code that shares an interpreter, followed as a command is.
 //! * `transport` – HTTP, for the providers that are servers.
 //! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log.
@@ -16,6 +17,7 @@
 //! Without `napi` this is a plain Rust library: `cargo test --no-default-features`.
 
 mod cell;
+pub mod cli;
 pub mod code;
 pub mod command;
 pub mod compute;

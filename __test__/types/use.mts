@@ -82,6 +82,10 @@ export async function commands() {
   same<ExecutionResult, CommandResult>()
   same<typeof result.truncated, true | undefined>()
   same<typeof result.timedOut, true | undefined>()
+  same<typeof result.oomKilled, true | undefined>()
+  const metrics = await sandbox.getMetrics()
+  same<typeof metrics.memoryUsed, number>()
+  same<typeof metrics.processes, number | undefined>()
   same<typeof result.signal, string | undefined>()
 
   const args: readonly string[] = ['-la']

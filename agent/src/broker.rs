@@ -40,6 +40,8 @@ struct Living {
     id: Option<u32>,
     identity: Identity,
     cgroup: Option<Cgroup>,
+    /// Its end was asked for.
+    doomed: bool,
 }
 
 /// Runs until the core closes its end of the control socket, which is standard input.
@@ -182,10 +184,13 @@ impl Broker {
             }
             (Some(BrokerRequest::Destroy { id }), _) => {
                 // For a sandbox that is not there `Gone` has been said already.
-                if let Some((pid, _)) = self.living.iter().find(|(_, living)| living.id == Some(id)) {
+                if let Some((pid, living)) = self.living.iter_mut().find(|(_, living)| living.id == Some(id))
+                {
+                    living.doomed = true;
                     kill(*pid);
                 }
             }
+            (Some(BrokerRequest::Meters { id }), _) => self.send_meters(id),
             _ => return false,
         }
         true
@@ -227,7 +232,7 @@ impl Broker {
         drop(child_gate);
         let ready = admit(pid, plan, &identity, &gate);
         let cgroup = limits.map(Cgroup::shut);
-        self.living.insert(pid, Living { id, identity, cgroup });
+        self.living.insert(pid, Living { id, identity, cgroup, doomed: false });
         ready.map(|()| Made { pid, gate }).inspect_err(|_| kill(pid))
     }
 
@@ -252,16 +257,37 @@ impl Broker {
             return false;
         }
         if let Some(living) = self.living.remove(&pid) {
+            let starved = self.has_starved(&living, status);
             if let (Some(cgroups), Some(cgroup)) = (&mut self.cgroups, living.cgroup) {
                 cgroups.drop(cgroup);
             }
             self.identities.give_back(living.identity);
             match living.id {
+                Some(id) if starved => self.reply(&BrokerReply::Starved { id }),
                 Some(id) => self.reply(&BrokerReply::Gone { id }),
                 None => self.spares.forget(pid),
             }
         }
         true
+    }
+
+    /// Whether the kernel killed a process 1 because memory had run out. Nobody inside can send it a signal that it
+    /// has not asked for, and a kill that was asked for here is known.
+    fn has_starved(&self, living: &Living, status: i32) -> bool {
+        let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL && !living.doomed;
+        let group = self.cgroups.as_ref().zip(living.cgroup.as_ref()).filter(|_| killed);
+        group.is_some_and(|(cgroups, cgroup)| cgroups.starved(cgroup))
+    }
+
+    fn send_meters(&self, id: u32) {
+        let living = self.living.values().find(|living| living.id == Some(id));
+        let group = self.cgroups.as_ref().zip(living.and_then(|living| living.cgroup.as_ref()));
+        let meters = group.map_or_else(Vec::new, |(cgroups, cgroup)| cgroups.meters(cgroup));
+        let beside: Vec<_> = meters.iter().map(AsFd::as_fd).collect();
+        // Refused, if too many descriptors are in flight: then there are none.
+        if channel::send(&self.control, &encode(&BrokerReply::Meters { id }), &beside).is_err() {
+            self.reply(&BrokerReply::Meters { id });
+        }
     }
 
     fn reply(&self, reply: &BrokerReply) {

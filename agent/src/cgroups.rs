@@ -14,6 +14,7 @@ use computesdk_agent::protocol::Plan;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::kills::Kills;
 use crate::step::{Result, Step};
 
 /// The directory of one broker is this, its process id and the time it started.
@@ -21,6 +22,21 @@ const PREFIX: &str = "computesdk-";
 /// How often it is looked for groups that nobody uses any more.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const CPU_PERIOD_US: u64 = 100_000;
+
+/// What counts what a sandbox uses. Of version 1 the last is there only where time is counted in the same tree as it
+/// is limited.
+const METERS1: &[(Version, &str)] = &[
+    (Version::Memory1, "memory.usage_in_bytes"),
+    (Version::Memory1, "memory.stat"),
+    (Version::Pids1, "pids.current"),
+    (Version::Cpu1, "cpuacct.usage"),
+];
+const METERS2: &[(Version, &str)] = &[
+    (Version::Two, "memory.current"),
+    (Version::Two, "memory.stat"),
+    (Version::Two, "pids.current"),
+    (Version::Two, "cpu.stat"),
+];
 
 /// Where the groups of this broker's sandboxes are made.
 pub struct Cgroups {
@@ -54,6 +70,8 @@ pub struct Cgroup {
     name: String,
     /// What a process writes to, open, to enter.
     doors: Vec<OwnedFd>,
+    /// How often it had too little memory.
+    kills: Option<Kills>,
 }
 
 impl Cgroups {
@@ -78,9 +96,13 @@ impl Cgroups {
         let name = self.next.to_string();
         self.next += 1;
         let mut doors = Vec::with_capacity(self.trees.len());
+        let mut kills = None;
         for tree in &self.trees {
             let door = make_group(&tree.own, &name).and_then(|group| {
                 tree.version.limit(&group, plan).ok()?;
+                if let Some(file) = tree.version.kills() {
+                    kills = Kills::open(&group, file);
+                }
                 rustix::fs::openat(
                     &group,
                     tree.version.door(),
@@ -90,12 +112,33 @@ impl Cgroups {
                 .ok()
             });
             let Some(door) = door else {
-                self.drop(Cgroup { name, doors });
+                self.drop(Cgroup { name, doors, kills: None });
                 return None;
             };
             doors.push(door);
         }
-        Some(Cgroup { name, doors })
+        Some(Cgroup { name, doors, kills })
+    }
+
+    /// The files that count what a sandbox uses, in the order of `BrokerReply::Meters`; fewer if the kernel lacks one.
+    pub fn meters(&self, cgroup: &Cgroup) -> Vec<OwnedFd> {
+        let open = |(version, file): &(Version, &str)| {
+            let tree = self.trees.iter().find(|tree| tree.version == *version)?;
+            let path = format!("{}/{file}", cgroup.name);
+            rustix::fs::openat(&tree.own, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+        };
+        let meters =
+            if self.trees.iter().any(|tree| tree.version == Version::Two) { METERS2 } else { METERS1 };
+        meters.iter().map_while(open).collect()
+    }
+
+    /// Whether the kernel has killed in a group because memory had run out.
+    pub fn starved(&self, cgroup: &Cgroup) -> bool {
+        let count = |tree: &Tree| {
+            let path = format!("{}/{}", cgroup.name, tree.version.kills()?);
+            Kills::open(&tree.own, &path)?.count()
+        };
+        self.trees.iter().find_map(count).is_some_and(|count| count > 0)
     }
 
     /// Removes the group of a sandbox whose last process has ended.
@@ -129,7 +172,12 @@ impl Cgroups {
 impl Cgroup {
     /// The group without its doors: everybody who was to enter has.
     pub fn shut(self) -> Self {
-        Self { doors: Vec::new(), ..self }
+        Self { doors: Vec::new(), kills: None, ..self }
+    }
+
+    /// The counter of kills, for process 1 to keep.
+    pub fn take_kills(&mut self) -> Option<Kills> {
+        self.kills.take()
     }
 
     /// Puts this process into the group. The right to do so was the broker's, when it opened the doors.
@@ -147,6 +195,15 @@ impl Version {
         match self {
             Self::Memory1 | Self::Pids1 | Self::Cpu1 => "tasks",
             Self::Two => "cgroup.procs",
+        }
+    }
+
+    /// The file that counts the kills for want of memory.
+    fn kills(self) -> Option<&'static str> {
+        match self {
+            Self::Memory1 => Some("memory.oom_control"),
+            Self::Two => Some("memory.events"),
+            Self::Pids1 | Self::Cpu1 => None,
         }
     }
 

@@ -11,12 +11,13 @@
 //! * [`stage`] – what all sandboxes share, made once: the files of /etc, the devices.
 //! * [`identity`] – user namespaces and ranges of user ids.
 //! * [`host`] – the directories of the host that a sandbox sees.
-//! * [`cgroups`] – limits for a sandbox as a whole.
+//! * [`cgroups`] – limits for a sandbox as a whole; [`kills`] – how often memory was not enough.
 //! * [`sandbox`] – the steps from a fresh clone to an isolated process 1, in order.
 //! * [`mounts`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
 //! * [`spawn`] over [`streams`], [`files`], [`rename`], [`jobs`], [`ports`] – what it is asked for.
 //! * [`copy`], [`place`], [`tree`] – what becomes of trees of files.
+//! * [`usage`] – what a sandbox uses.
 //!
 //! The messages are in `protocol`, in the library half of this crate.
 
@@ -30,6 +31,7 @@ mod files;
 mod host;
 mod identity;
 mod jobs;
+mod kills;
 mod mounts;
 mod pid1;
 mod place;
@@ -44,6 +46,7 @@ mod stage;
 mod step;
 mod streams;
 mod tree;
+mod usage;
 
 fn main() -> std::process::ExitCode {
     broker::run()

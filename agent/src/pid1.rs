@@ -15,12 +15,14 @@ use rustix::io::Errno;
 use crate::copy::Copy;
 use crate::files::{self, Opened, Replacement};
 use crate::jobs::{self, Job};
+use crate::kills::Kills;
 use crate::ports;
 use crate::rename::rename;
 use crate::seccomp::Door;
 use crate::spawn::{self, Spawner, Started};
 use crate::step::checked;
 use crate::tree::Tree;
+use crate::usage;
 
 /// The number of what nobody has asked for.
 const NOBODY: u32 = 0;
@@ -35,6 +37,8 @@ struct Pid1 {
     replacements: HashMap<u32, Replacement>,
     /// What jobs have left that were killed.
     rests: Vec<Tree>,
+    /// How often memory was not enough, where that is counted.
+    kills: Option<Kills>,
 }
 
 /// A process that a request started.
@@ -44,13 +48,17 @@ struct Running {
     job: bool,
     /// What it leaves if it is killed.
     rest: Option<Tree>,
+    /// How often the kernel had killed for want of memory when it began.
+    kills: u64,
+    /// Somebody asked to kill it.
+    doomed: bool,
 }
 
 /// What became of a request: an answer, and the descriptors to send with it.
 type Answer = Result<(Reply, Vec<OwnedFd>), (Trouble, Errno)>;
 
 /// Runs until the core closes its end of the link. Returns the exit code.
-pub fn run(link: OwnedFd, door: Option<Door>, plan: &Plan) -> i32 {
+pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, plan: &Plan) -> i32 {
     let Ok(ends) = watch_children() else { return 1 };
     let mut pid1 = Pid1 {
         link,
@@ -59,6 +67,7 @@ pub fn run(link: OwnedFd, door: Option<Door>, plan: &Plan) -> i32 {
         hung_up: Vec::new(),
         replacements: HashMap::new(),
         rests: Vec::new(),
+        kills,
     };
     let mut buffer = vec![0; DATAGRAM + 1];
     loop {
@@ -110,6 +119,7 @@ impl Pid1 {
             Request::Spawn { id, command } => (id, self.spawn(id, &command)),
             Request::Signal { target, signal } => return self.signal(target, signal),
             Request::Kill { target } => {
+                self.doom(target);
                 if spawn::kill_tree(target).is_err() {
                     // What cannot be found cannot be ended but with everything else.
                     // SAFETY: ends this process, and the kernel all others of the sandbox.
@@ -146,6 +156,7 @@ impl Pid1 {
             }
             Request::Socket { id, v6 } => (id, socket(id, v6)),
             Request::Listens { id, port } => (id, listens(id, port)),
+            Request::Measure { id, processes } => (id, measure(id, processes)),
         };
         let (reply, descriptors) = answer.unwrap_or_else(|(trouble, errno)| {
             (Reply::Failed { id, trouble, errno: errno.raw_os_error() }, vec![])
@@ -199,17 +210,40 @@ impl Pid1 {
                 continue;
             }
             // Anything else was orphaned in the sandbox and came here to be reaped.
-            if let Some(Running { id, rest, .. }) = self.running.remove(&pid) {
+            if let Some(running) = self.running.remove(&pid) {
                 let (code, signal) = if libc::WIFSIGNALED(status) {
-                    self.rests.extend(rest);
                     (0, libc::WTERMSIG(status))
                 } else {
                     (libc::WEXITSTATUS(status), 0)
                 };
+                let (id, starved) = (running.id, self.has_starved(&running, code, signal));
+                if signal != 0 {
+                    self.rests.extend(running.rest);
+                }
                 if id != NOBODY {
+                    if starved {
+                        self.reply(&Reply::Starved { id }, &[]);
+                    }
                     self.reply(&Reply::Exited { id, code, signal }, &[]);
                 }
             }
+        }
+    }
+
+    /// Whether a command ended because memory had run out: by a `SIGKILL` that nobody here sent, or with the exit code
+    /// by which shells pass one on, while the kernel was killing. It counts before it kills.
+    fn has_starved(&self, running: &Running, code: i32, signal: i32) -> bool {
+        let killed = signal == libc::SIGKILL || code == 128 + libc::SIGKILL;
+        killed && !running.doomed && !running.job && self.count_kills() > running.kills
+    }
+
+    fn count_kills(&self) -> u64 {
+        self.kills.as_ref().and_then(Kills::count).unwrap_or(0)
+    }
+
+    fn doom(&mut self, target: u32) {
+        if let Some(running) = self.running.values_mut().find(|running| running.id == target) {
+            running.doomed = true;
         }
     }
 
@@ -237,16 +271,26 @@ impl Pid1 {
     }
 
     fn started(&mut self, id: u32, started: Started, job: bool) -> (Reply, Vec<OwnedFd>) {
-        self.running.insert(started.pid, Running { id, job, rest: None });
+        let running = Running { id, job, rest: None, kills: 0, doomed: false };
+        self.running.insert(started.pid, running);
         (Reply::Started { id, pid: started.pid as u32 }, started.descriptors)
     }
 
     fn spawn(&mut self, id: u32, command: &computesdk_agent::protocol::Command) -> Answer {
+        let kills = self.count_kills();
         let started = self.spawner.start(id, command)?;
-        Ok(self.started(id, started, false))
+        let pid = started.pid;
+        let answer = self.started(id, started, false);
+        if let Some(running) = self.running.get_mut(&pid) {
+            running.kills = kills;
+        }
+        Ok(answer)
     }
 
-    fn signal(&self, target: u32, signal: i32) {
+    fn signal(&mut self, target: u32, signal: i32) {
+        if signal == libc::SIGKILL {
+            self.doom(target);
+        }
         if let Some(pid) = self.pid_of(target) {
             // SAFETY: a plain system call; a child that has not been reaped keeps its number.
             unsafe { libc::kill(pid, signal) };
@@ -319,4 +363,9 @@ fn socket(id: u32, v6: bool) -> Answer {
 fn listens(id: u32, port: u16) -> Answer {
     let listens = ports::listens(port).map_err(|errno| (Trouble::Path, errno))?;
     Ok((Reply::Listening { id, listens }, vec![]))
+}
+
+fn measure(id: u32, processes: bool) -> Answer {
+    let usage = usage::measure(processes).map_err(|errno| (Trouble::Path, errno))?;
+    Ok((Reply::Measured { id, usage }, vec![]))
 }

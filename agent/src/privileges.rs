@@ -1,6 +1,6 @@
 //! Giving up power: descriptors, capabilities, limits, the view of others on this process.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use computesdk_agent::protocol::Plan;
 use landlock::{
@@ -29,11 +29,12 @@ struct CapabilitySet {
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const LAST_CAPABILITY: libc::c_ulong = 63;
 
-/// Closes every descriptor but one. Standard input, output and error become nothing.
-pub fn close_all_but(keep: &OwnedFd) -> Result<()> {
-    let keep = keep.as_raw_fd() as libc::c_uint;
+/// Closes every descriptor but these. Standard input, output and error become nothing.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut keep: Vec<_> = keep.iter().map(|kept| kept.as_raw_fd() as libc::c_uint).collect();
+    keep.sort_unstable();
     // SAFETY: what the broker had open is of no use here; no value in this process that owns one of these
-    // descriptors is used any more, except `keep`, which is above 2.
+    // descriptors is used any more, except those of `keep`, which are above 2.
     unsafe {
         let null = checked(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR)).step("open /dev/null")? as i32;
         for standard in 0..3 {
@@ -42,10 +43,14 @@ pub fn close_all_but(keep: &OwnedFd) -> Result<()> {
         let close = |first: libc::c_uint, last: libc::c_uint| {
             checked(libc::syscall(libc::SYS_close_range, first, last, 0))
         };
-        if keep > 3 {
-            close(3, keep - 1).step("close descriptors")?;
+        let mut first = 3;
+        for kept in keep {
+            if kept > first {
+                close(first, kept - 1).step("close descriptors")?;
+            }
+            first = kept + 1;
         }
-        close(keep + 1, libc::c_uint::MAX).step("close descriptors")?;
+        close(first, libc::c_uint::MAX).step("close descriptors")?;
     }
     Ok(())
 }

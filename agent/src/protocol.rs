@@ -230,6 +230,8 @@ wire! {
         Create = 0 { id: u32, plan: Plan, },
         /// Ends a sandbox. Answered by `Gone` when its last process is.
         Destroy = 1 { id: u32, },
+        /// Asks for the files in which the kernel counts what a sandbox uses. Answered by `Meters`.
+        Meters = 50 { id: u32, },
     }
 
     /// Broker → core.
@@ -244,6 +246,11 @@ wire! {
         Refused = 3 { id: u32, failure: Failure, },
         /// The sandbox is gone, whoever ended it.
         Gone = 4 { id: u32, },
+        /// Files of the sandbox's cgroups come with the message, open for reading: memory in use, its statistics,
+        /// processes, and, if there is a fourth, time of the processors. None where there are no cgroups.
+        Meters = 50 { id: u32, },
+        /// The sandbox is gone: the kernel killed its process 1, because memory had run out.
+        Starved = 51 { id: u32, },
     }
 
     /// A step that the kernel refused.
@@ -294,6 +301,8 @@ wire! {
         Rename = 20 { id: u32, from: String, to: String, },
         /// Copies a file or a tree. Answered by `Started` with a pipe of a [`Halt`] if it fails, then `Exited`.
         Copy = 21 { id: u32, from: String, to: String, },
+        /// Looks at what the sandbox uses; at its processes only if asked to. Answered by `Measured`.
+        Measure = 50 { id: u32, processes: bool, },
     }
 
     /// Agent → core.
@@ -318,6 +327,11 @@ wire! {
         Socket = 12 { id: u32, },
         /// Whether something listens.
         Listening = 13 { id: u32, listens: bool, },
+        /// What the sandbox uses.
+        Measured = 50 { id: u32, usage: Usage, },
+        /// The command whose `Exited` comes next was killed because memory had run out, or ended as what it waited
+        /// for did, which was.
+        Starved = 51 { id: u32, },
     }
 
     /// What a failed request failed at, where `errno` alone does not tell.
@@ -342,6 +356,20 @@ wire! {
         pub trouble: Trouble,
         /// Where below it: empty, or a path that begins with a slash. Need not be UTF-8.
         pub below: Blob,
+    }
+
+    /// What a sandbox uses. Of processes nothing unless it was asked for.
+    pub struct Usage {
+        /// Bytes of files.
+        pub disk: u64,
+        /// That there can be.
+        pub disk_total: u64,
+        /// Bytes of memory that belong to processes.
+        pub memory: u64,
+        /// Microseconds of the processors' time, since the sandbox began.
+        pub cpu: u64,
+        /// Processes and threads.
+        pub processes: u32,
     }
 
     /// A command to start.

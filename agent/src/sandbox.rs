@@ -4,7 +4,7 @@
 //! before the filter. Whatever fails ends the clone; nothing runs in a sandbox that is not complete.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -107,11 +107,13 @@ pub fn become_pid1(
     plan: &Plan,
     ground: &Ground,
     identity: &Identity,
-    limits: Option<Cgroup>,
+    mut limits: Option<Cgroup>,
     gate: OwnedFd,
     spare: bool,
 ) -> ! {
-    let code = match isolate(plan, ground, identity, limits, &gate) {
+    let kills = limits.as_mut().and_then(Cgroup::take_kills);
+    let kept: Vec<_> = kills.iter().map(AsFd::as_fd).chain([gate.as_fd()]).collect();
+    let code = match isolate(plan, ground, identity, limits, &gate, &kept) {
         // What went wrong before anybody asked is nobody's affair.
         Err(_) if spare => 1,
         // Without a link the broker has gone, and there is nobody to tell.
@@ -122,7 +124,7 @@ pub fn become_pid1(
             };
             let sent = channel::send(&link, &encode(&reply), &[]);
             if sent.is_ok() && matches!(reply, Reply::Ready { .. }) {
-                crate::pid1::run(link, door, plan)
+                crate::pid1::run(link, door, kills, plan)
             } else {
                 1
             }
@@ -138,10 +140,11 @@ fn isolate(
     identity: &Identity,
     limits: Option<Cgroup>,
     gate: &OwnedFd,
+    kept: &[BorrowedFd<'_>],
 ) -> Result<(Reply, Option<Door>)> {
     let limited = limits.is_some();
     limits.map_or(Ok(()), |limits| limits.enter())?;
-    privileges::close_all_but(gate)?;
+    privileges::close_all_but(kept)?;
     let host = wait_at(gate)?;
     become_user(identity.ranged())?;
     // A change of user would have made the kernel forget this (prctl(2)).

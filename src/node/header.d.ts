@@ -165,7 +165,7 @@ export interface WaitForPortOptions {
 
 /** Limits of a sandbox. */
 export interface ResourceLimits {
-  /** Bytes of memory. Local default: 2147483648 (2 GiB). */
+  /** Bytes of memory. Local default: 2147483648 (2 GiB). What is killed for want of it says `oomKilled: true`. */
   memory?: number | undefined
   /** Bytes of files. Local default: 1 GiB, and half of `memory` at most, as files are held in memory. */
   disk?: number | undefined

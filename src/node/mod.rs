@@ -14,6 +14,7 @@
 #![expect(missing_debug_implementations, reason = "values of JavaScript have no form of their own here")]
 
 mod cancellation;
+mod cli;
 mod compute;
 mod convert;
 mod create;

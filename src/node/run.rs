@@ -154,6 +154,11 @@ pub struct CommandResult {
     #[napi(ts_type = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timed_out: Option<bool>,
+    /// The kernel killed it because the sandbox' memory had run out; or it ended with 137, as a shell does whose command
+    /// was. Where memory is limited for the sandbox as a whole.
+    #[napi(ts_type = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_killed: Option<bool>,
     /// The signal that ended it, such as `'SIGKILL'`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
@@ -185,6 +190,7 @@ impl CommandResult {
             provider: provider.to_owned(),
             truncated: output.truncated.then_some(true),
             timed_out: output.timed_out.then_some(true),
+            oom_killed: output.oom_killed.then_some(true),
             signal: output.signal.map(signal::name),
             pid: None,
             is_background: None,

@@ -11,9 +11,9 @@ use crate::provider as contract;
 
 #[napi]
 impl Sandbox {
-    /// What it uses, as its provider has last measured it.
+    /// What it uses: on the local provider now, at E2B as it was last measured.
     ///
-    /// Raises `UnavailableError` if that has not happened yet, and `UnsupportedError` on the local provider.
+    /// Raises `UnavailableError` if that has not happened yet.
     ///
     /// @example
     /// ```ts
@@ -107,14 +107,14 @@ impl From<contract::Snapshot> for Snapshot {
     }
 }
 
-/// What a sandbox uses, as it was last measured.
+/// What a sandbox uses.
 #[napi(object, object_from_js = false)]
 pub struct SandboxMetrics {
     /// When that was.
     pub measured_at: Option<Date>,
     /// Processors that it has.
     pub cpus: f64,
-    /// How much of them it used, in percent.
+    /// How much of them it used, in percent. Locally since the call before.
     pub cpu_percent: f64,
     /// Bytes of memory that it used.
     pub memory_used: f64,
@@ -124,6 +124,10 @@ pub struct SandboxMetrics {
     pub disk_used: f64,
     /// Of this many that there can be.
     pub disk_total: f64,
+    /// Processes and threads that it had. Not at E2B.
+    pub processes: Option<u32>,
+    /// Of this many that there can be at once. Not at E2B.
+    pub processes_total: Option<u32>,
 }
 
 impl From<contract::Metrics> for SandboxMetrics {
@@ -136,6 +140,8 @@ impl From<contract::Metrics> for SandboxMetrics {
             memory_total: metrics.memory_total as f64,
             disk_used: metrics.disk as f64,
             disk_total: metrics.disk_total as f64,
+            processes: metrics.processes,
+            processes_total: metrics.processes_total,
         }
     }
 }

@@ -389,6 +389,10 @@ pub struct Metrics {
     pub disk: u64,
     /// Of this many that there can be.
     pub disk_total: u64,
+    /// Processes and threads that it had, where they are counted.
+    pub processes: Option<u32>,
+    /// Of this many that there can be at once, where they are limited.
+    pub processes_total: Option<u32>,
 }
 
 /// The error for something that a later version will do.

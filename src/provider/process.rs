@@ -142,6 +142,12 @@ pub trait Control: Debug + Send + Sync {
     /// Waits for its end. Any number of waiters, at any time, get the same answer.
     async fn wait(&self) -> Result<Exit>;
 
+    /// Whether it was killed because memory had run out, or ended as what it waited for did, which was: as far as that
+    /// is known, once it has ended.
+    fn has_starved(&self) -> bool {
+        false
+    }
+
     /// Writes to its standard input. A process that no longer reads is `Unavailable`.
     async fn write_stdin(&self, bytes: &[u8]) -> Result<()>;
 

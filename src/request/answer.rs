@@ -147,6 +147,8 @@ pub(super) struct Ran {
     truncated: bool,
     #[serde(skip_serializing_if = "is_false")]
     timed_out: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    oom_killed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,6 +177,7 @@ impl Ran {
             provider: sandbox.provider().name().to_owned(),
             truncated: output.truncated,
             timed_out: output.timed_out,
+            oom_killed: output.oom_killed,
             signal: output.signal.map(signal::name),
             stdout: output.stdout,
             stderr: output.stderr,

@@ -22,6 +22,7 @@ const LACKS: &[Lack] = &[
     ("login_path", "the login shell has a path of its own"),
     ("loopback", "a URL leads over the internet, through a proxy for HTTP"),
     ("open_files", "a server reads files, ahead of whoever asks, and tells their size before"),
+    ("measures", "measured is every few seconds, and processes are not counted"),
     ("untemplated", "there are templates"),
 ];
 

@@ -17,6 +17,7 @@ mod hangups;
 mod harness;
 mod lifecycle;
 mod measures;
+mod metrics;
 mod moves;
 mod ports;
 mod processes;
@@ -50,6 +51,7 @@ fn main() -> std::process::ExitCode {
             code::CASES,
             ports::CASES,
             requests::CASES,
+            metrics::CASES,
         ],
     )
 }

@@ -53,7 +53,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What may be so at one place and not at another: the contract leaves it open, or lets it be refused.
-const TRAITS: [&str; 12] = [
+const TRAITS: [&str; 13] = [
     // Commands are signalled and killed one by one: a capability.
     "kill",
     // `create` decides how large a sandbox is.
@@ -76,6 +76,8 @@ const TRAITS: [&str; 12] = [
     "loopback",
     // Whoever reads a file has it open, and not a server in between.
     "open_files",
+    // What a sandbox uses is looked at when somebody asks, processes included.
+    "measures",
     // There are no templates.
     "untemplated",
 ];

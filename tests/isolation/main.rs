@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "the host is looked at, and attacked, from outside too")]
 #![expect(clippy::print_stdout, reason = "how a host that is a child tells its parent")]
 
+mod bounds;
 mod closed;
 mod files;
 #[path = "../harness/mod.rs"]
@@ -17,6 +18,7 @@ mod network;
 mod outlets;
 mod processes;
 mod resources;
+mod starving;
 mod stores;
 mod terminals;
 
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
             processes::CASES,
             resources::CASES,
             stores::CASES,
+            bounds::CASES,
+            starving::CASES,
             kernel::CASES,
             network::CASES,
             outlets::CASES,

@@ -249,6 +249,7 @@ impl Instance for E2bInstance {
             memory_total: latest.mem_total,
             disk: latest.disk_used,
             disk_total: latest.disk_total,
+            ..Metrics::default()
         })
     }
 

@@ -48,7 +48,17 @@ pub(super) struct Broker {
 struct State {
     dead: bool,
     creating: HashMap<u32, oneshot::Sender<BrokerReply>>,
-    living: HashMap<u32, watch::Sender<bool>>,
+    living: HashMap<u32, watch::Sender<Option<End>>>,
+    measuring: HashMap<u32, oneshot::Sender<Vec<OwnedFd>>>,
+}
+
+/// How a sandbox ended that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// In whatever way.
+    Gone,
+    /// The kernel killed its process 1, because memory had run out.
+    Starved,
 }
 
 /// A sandbox as the broker knows it. Dropped, the sandbox ends: whoever has it is the only one who could
@@ -57,7 +67,7 @@ struct State {
 pub(super) struct Ticket {
     broker: Arc<Broker>,
     number: u32,
-    gone: watch::Receiver<bool>,
+    gone: watch::Receiver<Option<End>>,
 }
 
 impl Broker {
@@ -117,7 +127,8 @@ impl Broker {
                     channel::receive(socket, &mut buffer, false).map_err(std::io::Error::from)
                 })
                 .await;
-            let Ok(Some(received)) = received else { return };
+            let Ok(Some(mut received)) = received else { return };
+            let descriptors = std::mem::take(&mut received.descriptors);
             let Some(reply) = decode(received.bytes(&buffer)) else { return };
             match reply {
                 BrokerReply::Ready => drop(self.fit.send_replace(Some(Ok(())))),
@@ -128,13 +139,23 @@ impl Broker {
                         let _ = waiter.send(reply);
                     }
                 }
-                BrokerReply::Gone { id } => {
-                    let living = self.state().living.remove(&id);
-                    if let Some(living) = living {
-                        living.send_replace(true);
+                BrokerReply::Gone { id } => self.bury(id, End::Gone),
+                BrokerReply::Starved { id } => self.bury(id, End::Starved),
+                BrokerReply::Meters { id } => {
+                    let waiter = self.state().measuring.remove(&id);
+                    if let Some(waiter) = waiter {
+                        let _ = waiter.send(descriptors);
                     }
                 }
             }
+        }
+    }
+
+    fn bury(&self, id: u32, end: End) {
+        let mut state = self.state();
+        state.measuring.remove(&id);
+        if let Some(living) = state.living.remove(&id) {
+            living.send_replace(Some(end));
         }
     }
 
@@ -157,7 +178,7 @@ impl Broker {
         rustix::io::ioctl_fionbio(&ours, true)
             .map_err(|errno| error::of_start(&std::io::Error::from(errno)))?;
         let (sender, receiver) = oneshot::channel();
-        let (living, gone) = watch::channel(false);
+        let (living, gone) = watch::channel(None);
         {
             let mut state = self.state();
             if state.dead {
@@ -216,10 +237,27 @@ impl Ticket {
     pub(super) async fn gone(&self) -> Result<()> {
         let mut gone = self.gone.clone();
         // An error means that the broker has ended, and with it every sandbox.
-        match tokio::time::timeout(END, gone.wait_for(|gone| *gone)).await {
+        match tokio::time::timeout(END, gone.wait_for(Option::is_some)).await {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::new(ErrorKind::Unavailable, "the sandbox was killed but is not gone yet")),
         }
+    }
+}
+
+impl Ticket {
+    /// How the sandbox ended, whose processes are ending or gone; `None` if the broker has ended, or takes too long.
+    pub(super) async fn how_it_ended(&self) -> Option<End> {
+        let mut gone = self.gone.clone();
+        tokio::time::timeout(END, gone.wait_for(Option::is_some)).await.ok()?.ok().and_then(|end| *end)
+    }
+
+    /// The files of its cgroups that count what it uses: see [`BrokerReply::Meters`]. One asks at a time.
+    pub(super) async fn meters(&self) -> Result<Vec<OwnedFd>> {
+        let (sender, receiver) = oneshot::channel();
+        self.broker.state().measuring.insert(self.number, sender);
+        let request = BrokerRequest::Meters { id: self.number };
+        self.broker.send(&request, None).await.map_err(error::of_sending)?;
+        receiver.await.map_err(|_| ended())
     }
 }
 
@@ -229,6 +267,7 @@ impl Drop for Ticket {
         let mut state = self.broker.state();
         state.creating.remove(&self.number);
         state.living.remove(&self.number);
+        state.measuring.remove(&self.number);
     }
 }
 
@@ -242,6 +281,7 @@ impl Drop for Serving {
         state.dead = true;
         state.creating.clear();
         state.living.clear();
+        state.measuring.clear();
         drop(state);
         self.0.fit.send_if_modified(|fit| {
             let silent = fit.is_none();

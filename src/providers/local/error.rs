@@ -106,6 +106,13 @@ pub(super) fn of_looking(errno: i32) -> Error {
         .with_source(std::io::Error::from_raw_os_error(errno))
 }
 
+/// The error of a look at what a sandbox uses.
+pub(super) fn of_measuring(errno: i32) -> Error {
+    Error::new(ErrorKind::Unavailable, "what the sandbox uses cannot be told")
+        .with_hint("it may have no memory or descriptors left: destroy it, or try again")
+        .with_source(std::io::Error::from_raw_os_error(errno))
+}
+
 /// The error of a terminal that could not be opened.
 pub(super) fn of_terminal(errno: i32, processes: u32) -> Error {
     if Errno::from_raw_os_error(errno) == Errno::NOSPC {
@@ -148,25 +155,37 @@ pub(super) fn of_isolation(failure: &Failure) -> Error {
         .with_source(std::io::Error::from(errno))
 }
 
-/// Why a kernel that could isolate does not, by what can be seen of the machine.
+/// Why a kernel that could isolate does not, by what can be seen of the machine: the cause and the cure.
 fn refusal() -> (String, String) {
+    restriction().unwrap_or_else(|| {
+        (
+            "the kernel refuses it".to_owned(),
+            "Linux 5.15 or newer with user namespaces, overlayfs and seccomp is needed; \
+             or use another provider, such as docker()"
+                .to_owned(),
+        )
+    })
+}
+
+/// What can be seen to restrict this process, or everybody on this machine.
+pub(super) fn restriction() -> Option<(String, String)> {
     if let Some(switched_off) = switched_off() {
-        return switched_off;
+        return Some(switched_off);
     }
     if sysctl("kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
-        return (
+        return Some((
             "AppArmor restricts user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns = 1)"
                 .to_owned(),
             "allow them for Node with a profile in /etc/apparmor.d that says `userns,`, \
              or run `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
                 .to_owned(),
-        );
+        ));
     }
     if sysctl("kernel/unprivileged_userns_clone") == Some(0) {
-        return (
+        return Some((
             "user namespaces are switched off (sysctl kernel.unprivileged_userns_clone = 0)".to_owned(),
             "run `sysctl -w kernel.unprivileged_userns_clone=1`".to_owned(),
-        );
+        ));
     }
     if in_container() {
         let root = if rustix::process::geteuid().is_root() {
@@ -174,19 +193,22 @@ fn refusal() -> (String, String) {
         } else {
             ""
         };
-        return (
+        return Some((
             "the container's security profile forbids it".to_owned(),
             format!(
                 "start the container with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined` \
                  (and `--security-opt apparmor=unconfined` where AppArmor is on){root}"
             ),
-        );
+        ));
     }
+    None
+}
+
+/// Why limits hold for each process only, and what would make them hold for a sandbox as a whole.
+pub(super) fn no_cgroups() -> (&'static str, &'static str) {
     (
-        "the kernel refuses it".to_owned(),
-        "Linux 5.15 or newer with user namespaces, overlayfs and seccomp is needed; \
-         or use another provider, such as docker()"
-            .to_owned(),
+        "this process may not make cgroups",
+        "run as root; in a container /sys/fs/cgroup must be writable too (`-v /sys/fs/cgroup:/sys/fs/cgroup:rw`)",
     )
 }
 
@@ -209,6 +231,13 @@ fn in_container() -> bool {
     let filtered = fs::read_to_string("/proc/self/status")
         .is_ok_and(|status| status.lines().any(|line| line.starts_with("Seccomp:") && !line.ends_with('0')));
     filtered || ["/.dockerenv", "/run/.containerenv"].iter().any(|path| fs::exists(path).unwrap_or(false))
+}
+
+/// The error of a limit that only a cgroup could enforce.
+pub(super) fn of_enforcing(option: &str, consequence: &str) -> Error {
+    let (cause, cure) = no_cgroups();
+    Error::unsupported(format!("`resources.{option}`: {cause}, and {consequence}"))
+        .with_hint(format!("{cure}; or leave `{option}` out"))
 }
 
 /// The error of a broker that could not be started.

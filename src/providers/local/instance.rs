@@ -10,9 +10,10 @@ use computesdk_agent::protocol::{self, Blob, Reply, Request, Trouble};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::broker::{Broker, Ticket};
+use super::broker::{Broker, End, Ticket};
 use super::error;
 use super::link::{Answer, Ending, Link, Lost};
+use super::metrics::Meters;
 use super::network::{Access, Outlet};
 use super::pipe::Pipe;
 use super::plan::{self, HOME, Settings};
@@ -24,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
     Attached, Command, Contact, Enforcement, Files, Info, Instance, Limits, Metrics, Networking, Output,
-    Process, Program, Running, Status, not_yet,
+    Process, Program, Running, Status,
 };
 
 /// How long the steps of isolation may take, on a machine that is busy.
@@ -32,6 +33,9 @@ const START: Duration = Duration::from_secs(30);
 
 /// How long an agent may take to answer, and a job to be done.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a sandbox has ended of which nobody knows.
+const UNEXPECTED: &str = "it ended unexpectedly";
 
 /// A shell line longer than this comes as a script: one argument may not be longer (`execve(2)`).
 const LONGEST_LINE: usize = 128 * 1024 - 1;
@@ -94,6 +98,7 @@ pub(super) struct LocalInstance {
     link: Arc<Link>,
     ports: Ports,
     outlet: Option<Outlet>,
+    meters: Meters,
     life: Mutex<Life>,
     deadline: watch::Sender<Option<Instant>>,
     started: Table,
@@ -125,16 +130,10 @@ impl LocalInstance {
         };
         let enforcement = if cgroup { Enforcement::Cgroup } else { Enforcement::PerProcess };
         if settings.enforce && !cgroup {
-            return Err(Error::unsupported(
-                "`resources.enforce`: this process may not make cgroups, so limits hold for each process only",
-            )
-            .with_hint("run as root, or leave `enforce` out"));
+            return Err(error::of_enforcing("enforce", "limits hold for each process only"));
         }
         if settings.plan.cpus > 0 && !cgroup {
-            return Err(Error::unsupported(
-                "`resources.cpus`: this process may not make cgroups, and nothing else limits it",
-            )
-            .with_hint("run as root, or leave `cpus` out"));
+            return Err(error::of_enforcing("cpus", "nothing else limits it"));
         }
         let ports = Ports::new(Arc::clone(&link));
         for port in &settings.ports {
@@ -158,6 +157,7 @@ impl LocalInstance {
             link,
             ports,
             outlet,
+            meters: Meters::new(),
             life: Mutex::new(Life { timeout, expires_at, ended: None }),
             deadline,
             started: Table::default(),
@@ -191,8 +191,22 @@ impl LocalInstance {
                 }
             }
         }
-        self.end(Status::Error, "it ended unexpectedly".to_owned());
+        if self.life().ended.is_none() {
+            let reason = match self.ticket.how_it_ended().await {
+                Some(End::Starved) => self.starved(),
+                Some(End::Gone) | None => UNEXPECTED.to_owned(),
+            };
+            self.end(Status::Error, reason);
+        }
+        // Only now, so that everybody who waits is told why.
         self.link.close();
+    }
+
+    fn starved(&self) -> String {
+        format!(
+            "its memory had run out (`resources.memory`: {} bytes), and the kernel killed it",
+            self.limits.memory
+        )
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -215,7 +229,7 @@ impl LocalInstance {
     /// The error of every call after the end.
     pub(super) fn gone(&self) -> Error {
         let reason = self.life().ended.as_ref().map(|(_, reason)| reason.clone());
-        let reason = reason.unwrap_or_else(|| "it ended unexpectedly".to_owned());
+        let reason = reason.unwrap_or_else(|| UNEXPECTED.to_owned());
         Error::new(ErrorKind::NotFound, format!("the sandbox `{}` is gone: {reason}", self.id))
             .with_hint("create another one")
     }
@@ -228,10 +242,21 @@ impl LocalInstance {
     pub(super) async fn ask(&self, request: impl FnOnce(u32) -> Request) -> Result<(u32, Answer)> {
         self.check()?;
         let answer = tokio::time::timeout(PATIENCE, self.link.ask(request)).await;
-        answer.map_err(|_| error::of_silence())?.map_err(|lost| match lost {
-            Lost::Closed => self.gone(),
-            Lost::Unsent(error) => error::of_sending(error),
-        })
+        match answer.map_err(|_| error::of_silence())? {
+            Ok(answer) => Ok(answer),
+            Err(Lost::Unsent(error)) => Err(error::of_sending(error)),
+            Err(Lost::Closed) => {
+                // That it has ended may be known here before it is known why.
+                self.link.closed().cancelled().await;
+                Err(self.gone())
+            }
+        }
+    }
+
+    /// The files in which the kernel counts what it uses, where it does.
+    pub(super) async fn meters(&self) -> Result<Vec<OwnedFd>> {
+        self.check()?;
+        self.ticket.meters().await
     }
 
     /// Sends a request that has no answer; a sandbox that is gone has done it.
@@ -442,7 +467,7 @@ impl Instance for LocalInstance {
     }
 
     async fn metrics(&self) -> Result<Metrics> {
-        Err(not_yet("`getMetrics`"))
+        self.meters.read(self, &self.limits).await
     }
 
     fn networking(&self) -> Option<&dyn Networking> {

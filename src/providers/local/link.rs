@@ -4,7 +4,7 @@
 //! comes in is read as if an attacker had written it: an answer nobody waits for is dropped, and a message
 //! that makes no sense ends the link.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,6 +63,8 @@ pub(super) struct Link {
 struct State {
     waiting: HashMap<u32, oneshot::Sender<Answer>>,
     running: HashMap<u32, watch::Sender<Option<Exit>>>,
+    /// Of those that have ended, what was killed because memory had run out.
+    starved: HashSet<u32>,
 }
 
 impl Link {
@@ -118,6 +120,11 @@ impl Link {
         state.running.clear();
     }
 
+    /// Whether a command that has ended was killed because memory had run out.
+    pub(super) fn has_starved(&self, id: u32) -> bool {
+        self.state().starved.contains(&id)
+    }
+
     /// Is cancelled when the link is closed.
     pub(super) fn closed(&self) -> &CancellationToken {
         &self.closed
@@ -142,6 +149,14 @@ impl Link {
                 }
                 return;
             }
+            // The end itself is the next message. Only what runs can starve, so there are no more of these than starts.
+            Reply::Starved { id } => {
+                let mut state = self.state();
+                if state.running.contains_key(&id) {
+                    state.starved.insert(id);
+                }
+                return;
+            }
             Reply::Ready { .. } | Reply::Broken { .. } => return,
             Reply::Started { id, .. }
             | Reply::Opened { id, .. }
@@ -149,6 +164,7 @@ impl Link {
             | Reply::Done { id }
             | Reply::Socket { id }
             | Reply::Listening { id, .. }
+            | Reply::Measured { id, .. }
             | Reply::Failed { id, .. } => id,
         };
         let mut state = self.state();

@@ -8,6 +8,7 @@
 //!   `jobs` – what files hold, and what takes time.
 //! * `ports` over `listener`, `tcp`, `url` – connections from this machine to what listens inside.
 //! * `network` – connections from inside to what it is allowed to reach.
+//! * `metrics` – what a sandbox uses; `survey` – what this machine gives for isolation.
 //! * `error` – what the kernel said, in words that tell the cause and the cure.
 //!
 //! On other systems than Linux the provider exists and says why it cannot work.
@@ -35,6 +36,8 @@ mod link;
 #[cfg(target_os = "linux")]
 mod listener;
 #[cfg(target_os = "linux")]
+mod metrics;
+#[cfg(target_os = "linux")]
 mod network;
 #[cfg(target_os = "linux")]
 mod pipe;
@@ -46,6 +49,8 @@ mod ports;
 mod process;
 #[cfg(target_os = "linux")]
 mod pty;
+#[cfg(target_os = "linux")]
+pub mod survey;
 #[cfg(target_os = "linux")]
 mod tcp;
 #[cfg(target_os = "linux")]

@@ -142,6 +142,10 @@ impl Control for LocalControl {
         exit.ok_or_else(|| self.instance.gone())
     }
 
+    fn has_starved(&self) -> bool {
+        self.instance.link().has_starved(self.id)
+    }
+
     async fn write_stdin(&self, bytes: &[u8]) -> Result<()> {
         let closed = || Error::new(ErrorKind::Unavailable, "the command no longer reads its input");
         let written = match self.input().ok_or_else(closed)? {
