@@ -53,7 +53,7 @@ pub fn run(link: OwnedFd, plan: &Plan) -> i32 {
     let Ok(ends) = watch_children() else { return 1 };
     let mut pid1 = Pid1 {
         link,
-        spawner: Spawner::new(plan.open_files),
+        spawner: Spawner::new(plan),
         running: HashMap::new(),
         hung_up: Vec::new(),
         replacements: HashMap::new(),

@@ -15,8 +15,10 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use crate::cgroups::Cgroup;
 use crate::host::Form;
 use crate::identity::{Identity, become_user};
+use crate::lent::{self, Loan};
 use crate::mounts::{self, READ_ONLY};
 use crate::privileges;
+use crate::rootfs;
 use crate::seccomp::Filter;
 use crate::stage::{BOX, DEV, ETC, NO_DIRECTORY, NO_FILE};
 use crate::step::{Result, Step, checked};
@@ -140,6 +142,7 @@ fn isolate(
     limits.map_or(Ok(()), |limits| limits.enter())?;
     privileges::close_all_but(gate)?;
     let host = wait_at(gate)?;
+    let mut loan = if lent::any(plan) { lent::receive(plan, gate)? } else { Loan::default() };
     become_user(identity.ranged())?;
     // A change of user would have made the kernel forget this (prctl(2)).
     privileges::die_with_the_broker()?;
@@ -150,10 +153,15 @@ fn isolate(
     if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } == 0 {
         layers.push("cgroup namespace".to_owned());
     }
-    root(plan, &host)?;
+    root(plan, &host, loan.rootfs.as_ref())?;
+    loan.mounts = lent::layer(plan, loan.mounts)?;
     proc(ground)?;
     devices()?;
     move_in()?;
+    if plan.rootfs.is_some() {
+        rootfs::furnish()?;
+    }
+    lent::place(plan, &loan.mounts)?;
     layers.push("own root".to_owned());
     if host.iter().any(|(form, _)| *form == Form::Mapped) {
         layers.push("mapped owners".to_owned());
@@ -210,16 +218,19 @@ fn inside(path: &str) -> String {
 
 /// Builds the root file system: one tmpfs that holds every byte the sandbox writes, with the host's
 /// directories below layers of it.
-fn root(plan: &Plan, host: &[(Form, OwnedFd)]) -> Result<()> {
+fn root(plan: &Plan, host: &[(Form, OwnedFd)], rootfs: Option<&OwnedFd>) -> Result<()> {
     let options = format!("mode=0755,size={},nr_inodes={}", plan.disk, plan.inodes);
     mounts::tmpfs(BOX, &options).step("mount a tmpfs")?;
     for name in ["root", "upper", "work", "lower"] {
         fs::create_dir(format!("{BOX}/{name}")).step("make directories")?;
     }
-    mounts::bind(&inside(""), &inside("")).step("mount the root")?;
-    for (name, shared) in DIRECTORIES {
-        directory(&inside(&format!("/{name}")), shared).step("make directories")?;
+    if let Some(tree) = rootfs {
+        fs::create_dir(format!("{BOX}{}", rootfs::UPPER)).step("make directories")?;
+        directories(&format!("{BOX}{}", rootfs::UPPER))?;
+        return rootfs::lay(tree);
     }
+    mounts::bind(&inside(""), &inside("")).step("mount the root")?;
+    directories(&inside(""))?;
     layer("etc", ETC, &inside("/etc"))?;
     for (number, (bind, (form, tree))) in plan.host.iter().zip(host).enumerate() {
         host_directory(bind, *form, tree, number)?;
@@ -242,6 +253,13 @@ fn root(plan: &Plan, host: &[(Form, OwnedFd)]) -> Result<()> {
         make(path, program).step(format!("make {path}"))?;
     }
     Ok(())
+}
+
+fn directories(root: &str) -> Result<()> {
+    DIRECTORIES
+        .into_iter()
+        .try_for_each(|(name, shared)| directory(&format!("{root}/{name}"), shared))
+        .step("make directories")
 }
 
 /// Makes something at a path, or, where the host's /usr could get no layer, under its name in [`SPARE_BIN`].

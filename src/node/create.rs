@@ -4,8 +4,9 @@ use napi::bindgen_prelude::Unknown;
 use tokio_util::sync::CancellationToken;
 
 use super::convert::{self, Fields};
+use super::mounts;
 use crate::error::{Error, Result};
-use crate::provider::{CreateRequest, Network, Resources, not_yet};
+use crate::provider::{CreateRequest, Network, Resources};
 
 pub(super) const OPTIONS: [&str; 13] = [
     "runtime",
@@ -35,9 +36,6 @@ pub(super) struct Create<'a> {
 impl<'a> Create<'a> {
     pub(super) fn read(value: &Unknown<'a>) -> Result<Self> {
         let fields = Fields::with_nested("options", value, &OPTIONS, "options")?;
-        if fields.get("mounts")?.is_some() {
-            return Err(not_yet("`mounts`"));
-        }
         let request = CreateRequest {
             runtime: fields.string("runtime")?,
             timeout: fields.millis("timeout")?,
@@ -49,6 +47,7 @@ impl<'a> Create<'a> {
             ports: fields.ports("ports")?,
             resources: resources(&fields)?,
             network: network(&fields)?,
+            mounts: mounts::mounts(&fields)?,
         };
         Ok(Self { request, cancel: fields.cancellation()?, provider: fields.get("provider")? })
     }

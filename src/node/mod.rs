@@ -19,6 +19,7 @@ mod convert;
 mod create;
 mod error;
 mod filesystem;
+mod mounts;
 mod plugin;
 mod process;
 mod provider;

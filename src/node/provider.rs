@@ -7,6 +7,7 @@ use napi_derive::napi;
 
 use super::convert::{self, Fields};
 use super::create;
+use super::mounts;
 use crate::provider::{self as contract, not_yet};
 use crate::providers::{docker, e2b, local as local_provider};
 
@@ -22,7 +23,7 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
     const OPTIONS: [&str; 9] =
         ["timeout", "runtime", "resources", "python", "node", "spares", "network", "mounts", "templates"];
     let fields = Fields::of("local", &config, &OPTIONS)?;
-    for later in ["network", "mounts", "templates"] {
+    for later in ["network"] {
         // No network is what there is.
         let given = fields.get(later)?;
         if given.is_some_and(|value| convert::string(later, &value).is_ok_and(|text| text == "none")) {
@@ -39,6 +40,8 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
         python: fields.string("python")?,
         node: fields.string("node")?,
         spares: fields.whole("spares", 16)?.map(|spares| spares as u8),
+        mounts: mounts::mounts(&fields)?,
+        templates: mounts::templates(&fields)?,
     };
     Ok(handle(local_provider::Local::new(config)))
 }

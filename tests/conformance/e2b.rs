@@ -22,7 +22,6 @@ const LACKS: &[Lack] = &[
     ("login_path", "the login shell has a path of its own"),
     ("loopback", "a URL leads over the internet, through a proxy for HTTP"),
     ("open_files", "a server reads files, ahead of whoever asks, and tells their size before"),
-    ("untemplated", "there are templates"),
 ];
 
 /// The fake ends when its input does: with this program.

@@ -53,7 +53,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What may be so at one place and not at another: the contract leaves it open, or lets it be refused.
-const TRAITS: [&str; 12] = [
+const TRAITS: [&str; 11] = [
     // Commands are signalled and killed one by one: a capability.
     "kill",
     // `create` decides how large a sandbox is.
@@ -76,8 +76,6 @@ const TRAITS: [&str; 12] = [
     "loopback",
     // Whoever reads a file has it open, and not a server in between.
     "open_files",
-    // There are no templates.
-    "untemplated",
 ];
 
 /// A trait that a place does not have, and why.
@@ -104,13 +102,20 @@ impl At {
 
     /// A sandbox as it is asked for.
     pub(crate) async fn create(&self, request: CreateRequest) -> Lent {
-        Lent(compute::create_at(&self.0, &request, false).await.unwrap())
+        Lent::of(compute::create_at(&self.0, &request, false).await.unwrap())
     }
 }
 
 /// A sandbox that is destroyed when the case is over, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lent(Sandbox);
+
+impl Lent {
+    /// One that nobody else ends.
+    pub(crate) fn of(sandbox: Sandbox) -> Self {
+        Self(sandbox)
+    }
+}
 
 impl Deref for Lent {
     type Target = Sandbox;

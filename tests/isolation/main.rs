@@ -12,10 +12,12 @@ mod files;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod kernel;
+mod mounts;
 mod neighbours;
 mod network;
 mod processes;
 mod resources;
+mod templates;
 mod terminals;
 
 use std::fs;
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
             neighbours::CASES,
             terminals::CASES,
             closed::CASES,
+            mounts::CASES,
+            templates::CASES,
         ],
     )
 }
@@ -75,8 +79,15 @@ impl Planted {
     }
 
     fn assert_untouched(&self) {
+        self.assert_untouched_but(&[]);
+    }
+
+    /// Likewise, where a case has added these itself.
+    fn assert_untouched_but(&self, added: &[&str]) {
         assert_eq!(fs::read_to_string(self.file()).unwrap(), CANARY);
-        assert_eq!(fs::read_dir(&self.0).unwrap().count(), 1, "something was added to {}", self.path());
+        let names = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name());
+        let others = names.filter(|name| !added.iter().any(|added| name == added));
+        assert_eq!(others.count(), 1, "something was added to {}", self.path());
     }
 }
 

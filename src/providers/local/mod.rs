@@ -2,7 +2,8 @@
 //!
 //! * [`config`] – what `local({ … })` takes.
 //! * `plan` – the configuration and a request, resolved to plain data for the agent; `interpreter` finds
-//!   Python and Node on this machine.
+//!   Python and Node on this machine, `template` what they are made from; `mounts` is what they are lent of it, and
+//!   `secrets` what they are not.
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
@@ -32,6 +33,8 @@ mod jobs;
 #[cfg(target_os = "linux")]
 mod link;
 #[cfg(target_os = "linux")]
+mod mounts;
+#[cfg(target_os = "linux")]
 mod pipe;
 #[cfg(target_os = "linux")]
 mod plan;
@@ -42,11 +45,15 @@ mod process;
 #[cfg(target_os = "linux")]
 mod pty;
 #[cfg(target_os = "linux")]
+mod secrets;
+#[cfg(target_os = "linux")]
 mod tcp;
+#[cfg(target_os = "linux")]
+mod template;
 #[cfg(target_os = "linux")]
 mod url;
 
-pub use config::Config;
+pub use config::{Config, Template};
 
 /// The provider `local`. All values of it in a process see the same sandboxes; other processes do not.
 #[derive(Debug, Default)]

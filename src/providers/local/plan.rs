@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use computesdk_agent::protocol::{Bind, Plan};
 
-use super::config::Config;
+use super::config::{Config, Template};
 use super::interpreter::{self, Interpreter};
-use super::url;
+use super::{mounts, template, url};
 use crate::code::{self, Language};
 use crate::config;
 use crate::error::{Error, Result};
@@ -110,14 +110,33 @@ pub(super) fn environment(shell: &str) -> BTreeMap<String, String> {
 /// Resolves what is asked for: the request's word before the configuration's, and that before the default.
 pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Result<Settings> {
     refuse(request)?;
-    let python = interpreter::python(defaults.python.as_deref()).await?;
-    let node = interpreter::node(defaults.node.as_deref()).await?;
+    let template = template::find(defaults, request.template_id.as_deref())?;
     let runtime = request.runtime.as_ref().or(defaults.runtime.as_ref());
-    let runtime = runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
+    let (base, runtime) = match template {
+        // What a folder has is known when it is the root.
+        Some(Template::Rootfs(path)) => {
+            let name = request.template_id.as_deref().unwrap_or_default();
+            let language = runtime.map(|asked| Language::named("runtime", asked)).transpose()?;
+            let rootfs = Box::new(mounts::rootfs(name, path)?);
+            (Plan { rootfs: Some(rootfs), ..bare() }, language.map(|language| language.to_string()))
+        }
+        other => {
+            let python = match other {
+                Some(Template::Python(path)) => Some(path.as_str()),
+                _ => defaults.python.as_deref(),
+            };
+            let python = interpreter::python(python).await?;
+            let node = interpreter::node(defaults.node.as_deref()).await?;
+            let runtime =
+                runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
+            (host(python.as_ref(), node.as_ref()), runtime)
+        }
+    };
     let resources = request.resources.or(defaults.resources);
     let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_LIFE);
-    let mut plan = plan(&resources, python.as_ref(), node.as_ref())?;
+    let mut plan = limited(base, &resources)?;
     plan.spares = defaults.spares.unwrap_or(SPARES);
+    plan.mounts = mounts::lend(defaults.mounts.iter().chain(&request.mounts))?;
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
@@ -134,9 +153,6 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
 
 /// Names every option that this version does not honour.
 fn refuse(request: &CreateRequest) -> Result<()> {
-    if let Some(template) = &request.template_id {
-        return Err(not_yet(&format!("`templateId` ({template}) on the local provider")));
-    }
     match request.network {
         None | Some(Network::None) => Ok(()),
         Some(Network::Allow(_) | Network::Full) => {
@@ -181,7 +197,39 @@ fn runtime_here(asked: &str, python: Option<&Interpreter>, node: Option<&Interpr
     Ok(here)
 }
 
-fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Interpreter>) -> Result<Plan> {
+/// A root without anything of the host's in it, and without limits.
+fn bare() -> Plan {
+    Plan {
+        host: Vec::new(),
+        links: Vec::new(),
+        programs: Vec::new(),
+        hidden: Vec::new(),
+        disk: 0,
+        inodes: 0,
+        memory: 0,
+        processes: 0,
+        cpus: 0,
+        open_files: OPEN_FILES,
+        spares: SPARES,
+        rootfs: None,
+        mounts: Vec::new(),
+    }
+}
+
+/// A root with the programs of the host.
+fn host(python: Option<&Interpreter>, node: Option<&Interpreter>) -> Plan {
+    let mut plan = Plan { hidden: hidden(), ..bare() };
+    host_programs(&mut plan);
+    if let Some(python) = python {
+        add_python(&mut plan, python);
+    }
+    if let Some(node) = node {
+        add_node(&mut plan, node);
+    }
+    plan
+}
+
+fn limited(plan: Plan, resources: &Resources) -> Result<Plan> {
     let at_least = |name: &str, value: u64, least: u64| {
         if value < least {
             Err(Error::invalid(format!("`resources.{name}` is too small: {value}, at least {least}")))
@@ -206,27 +254,8 @@ fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Inter
             return Err(Error::invalid(format!("`resources.cpus` must be from 0.01 to 1024, got {cpus}")));
         }
     };
-    let mut plan = Plan {
-        host: Vec::new(),
-        links: Vec::new(),
-        programs: Vec::new(),
-        hidden: hidden(),
-        disk,
-        inodes: (disk / BYTES_PER_INODE).max(1024),
-        memory,
-        processes,
-        cpus,
-        open_files: OPEN_FILES,
-        spares: SPARES,
-    };
-    host_programs(&mut plan);
-    if let Some(python) = python {
-        add_python(&mut plan, python);
-    }
-    if let Some(node) = node {
-        add_node(&mut plan, node);
-    }
-    Ok(plan)
+    let inodes = (disk / BYTES_PER_INODE).max(1024);
+    Ok(Plan { disk, inodes, memory, processes, cpus, ..plan })
 }
 
 fn host_programs(plan: &mut Plan) {
@@ -392,7 +421,6 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_honoured_is_refused_by_name() {
         for (request, name) in [
-            (CreateRequest { template_id: Some("t".into()), ..CreateRequest::default() }, "templateId"),
             (CreateRequest { network: Some(Network::Full), ..CreateRequest::default() }, "network"),
             (
                 CreateRequest { network: Some(Network::Allow(Vec::new())), ..CreateRequest::default() },
@@ -441,7 +469,7 @@ mod tests {
         }
         let python = Interpreter { program: home.join("bin/python3.12"), packages: None };
         let node = Interpreter { program: home.join("bin/node"), packages: None };
-        let plan = plan(&Resources::default(), Some(&python), Some(&node)).expect("the defaults can be had");
+        let plan = host(Some(&python), Some(&node));
         fs::remove_dir_all(&home).expect("it was made here");
 
         let seen: Vec<_> =
