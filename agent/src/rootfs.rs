@@ -48,14 +48,18 @@ pub fn furnish() -> Result<()> {
     let user = format!("user:x:{USER}:{USER}:user:/home/user:/bin/sh\n");
     add("/etc/passwd", &user).step("make /etc/passwd")?;
     add("/etc/group", &format!("user:x:{USER}:\n")).step("make /etc/group")?;
-    let python = ["/usr/local/bin", "/usr/bin", "/bin"].map(|directory| Path::new(directory).join("python"));
-    if !python.iter().any(|python| python.exists())
-        && let Some(python) = python.iter().find(|python| python.with_file_name("python3").exists())
-    {
-        // What cannot be had for want of a right is done without, as on any machine.
-        let _ = symlink("python3", python);
+    let programs = ["/usr/local/bin", "/usr/bin", "/bin"];
+    let find = |name| {
+        programs.map(|directory| format!("{directory}/{name}")).into_iter().find(|path| is_there(path))
+    };
+    if let (Some(python3), None) = (find("python3"), find("python")) {
+        symlink(python3, "/usr/local/bin/python").step("make /usr/local/bin/python")?;
     }
     Ok(())
+}
+
+fn is_there(path: &str) -> bool {
+    Path::new(path).exists()
 }
 
 /// Adds an account to a list, unless its number is in there.
