@@ -335,14 +335,15 @@ export function providers() {
   // The two fields' types, as document 2 has them.
   same<E2BConfig['runtime'], 'python' | 'node' | undefined>()
   same<E2BConfig['apiKey'], string | undefined>()
-  const mounts: Mount[] = [{ source: text, target: text, mode: 'rw', force: undefined }]
-  const templates: Record<string, LocalTemplate> = { a: { rootfs: text }, b: { python: text } }
+  const path = '/srv'
+  const mounts: Mount[] = [{ source: path, target: path, mode: 'rw', force: undefined }]
+  const templates: Record<string, LocalTemplate> = { a: { rootfs: path }, b: { python: path } }
   made.push(local({ mounts, templates }), local({ mounts: undefined, templates: undefined }))
   void local().sandbox.create({ mounts, templateId: 'a' })
   // @ts-expect-error: no such mode
-  local({ mounts: [{ source: text, target: text, mode: 'rwx' }] })
+  local({ mounts: [{ source: path, target: path, mode: 'rwx' }] })
   // @ts-expect-error: one of the two
-  local({ templates: { a: { rootfs: text, python: text } } })
+  local({ templates: { a: { rootfs: path, python: path } } })
   // @ts-expect-error: no such option
   local({ apikey: 'a' })
   // @ts-expect-error: no such option

@@ -1,5 +1,5 @@
-//! What commands may not do while directories of the host are in sight: a second filter, on each command of a sandbox
-//! that is lent one.
+//! What commands may not do while they have in sight what is still the host's: a second filter, on each command of a
+//! sandbox that is lent a directory, or a file to write to.
 //!
 //! * A file that runs as its owner, or its group, would do so on the host, where that owner is somebody. No such bit is
 //!   ever set. (What systemd calls `RestrictSUIDSGID`.)

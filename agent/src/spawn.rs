@@ -68,7 +68,7 @@ pub struct Started {
 pub struct Spawner {
     stack: Vec<u8>,
     open_files: libc::rlim_t,
-    /// For commands that have directories of the host in sight.
+    /// For commands that have what is still the host's in sight.
     guard: Option<Vec<libc::sock_filter>>,
 }
 
@@ -97,8 +97,12 @@ impl Spawner {
             libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
             limit.rlim_max
         };
-        let live = |lent: &Lent| lent.directory && lent.access != Access::Copy;
-        let guard = plan.mounts.iter().any(live).then(guard::program);
+        let is_hosts = |lent: &Lent| match lent.access {
+            Access::Read => lent.directory,
+            Access::Write => true,
+            Access::Copy => false,
+        };
+        let guard = plan.mounts.iter().any(is_hosts).then(guard::program);
         Self { stack: vec![0; CHILD_STACK], open_files: plan.open_files.min(own), guard }
     }
 

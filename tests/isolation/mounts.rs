@@ -155,12 +155,15 @@ async fn what_is_written_to_a_copy_stays_in_the_sandbox(_: At) {
     // Each has a copy of its own.
     let other = with_one(&planted, MountMode::Copy).await;
     assert_eq!(sh(&other, "ls /app").await.stdout, "file\n");
-    // And all that it writes there counts.
+    // A file of the host's is read however large it is, and all that the sandbox writes there counts.
+    fs::write(format!("{}/large", planted.path()), vec![b'x'; 5 << 20]).unwrap();
     let resources = Resources { disk: Some(4 << 20), ..Resources::default() };
     let mounts = vec![mount(planted.path(), "/app", MountMode::Copy)];
     let local: Arc<dyn Provider> = Arc::new(Local::new(Config { resources, mounts, ..Config::default() }));
     let small = Lent::of(compute::create_at(&local, &CreateRequest::default(), false).await.unwrap());
-    let full = sh(&small, "head -c 5000000 /dev/zero > /app/large").await;
+    assert_eq!(small.filesystem().read("/app/large").await.unwrap().len(), 5 << 20);
+    fs::remove_file(format!("{}/large", planted.path())).unwrap();
+    let full = sh(&small, "head -c 5000000 /dev/zero > /app/mine").await;
     assert!(full.stderr.contains("No space left"), "{}", full.stderr);
     planted.assert_untouched();
 }
@@ -400,6 +403,10 @@ print('openat2', call(437, -100, b'/app/five', ctypes.byref(how), 24))
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().mode() & 0o6000, 0, "{entry:?}");
     }
+    // A file by itself is the host's as well.
+    let sandbox = with(vec![mount(&planted.file(), "/file", MountMode::ReadWrite)]).await;
+    let output = sh(&sandbox, "chmod 755 /file && chmod u+s /file; chmod g+s /file; stat -c %a /file").await;
+    assert_eq!(output.stdout, "755\n", "{output:?}");
 }
 
 async fn no_device_comes_with_a_mount(_: At) {

@@ -19,8 +19,8 @@ const OWN: [&str; 14] = [
 const WHOLLY: [&str; 5] = ["/dev", "/opt/node", "/opt/python", "/proc", "/sys"];
 
 /// Resolves what is to be mounted to what it is now on this machine, outer mounts first.
-pub(super) fn lend<'a>(mounts: impl IntoIterator<Item = &'a Mount>) -> Result<Vec<Lent>> {
-    let mut lent = mounts.into_iter().map(mount).collect::<Result<Vec<_>>>()?;
+pub(super) fn lend(mounts: &[Mount]) -> Result<Vec<Lent>> {
+    let mut lent = mounts.iter().map(mount).collect::<Result<Vec<_>>>()?;
     lent.sort_by(|one, other| one.target.cmp(&other.target));
     if let Some(twice) = lent.windows(2).find(|pair| pair[0].target == pair[1].target) {
         return Err(Error::invalid(format!("`mounts` has two with the `target` `{}`", twice[0].target)));
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn no_two_are_at_one_place() {
         let mount = |target: &str| Mount {
-            source: "/usr/bin".into(),
+            source: "/usr/share".into(),
             target: target.into(),
             mode: MountMode::ReadOnly,
             force: false,

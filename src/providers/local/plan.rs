@@ -12,7 +12,7 @@ use super::interpreter::{self, Interpreter};
 use super::{mounts, template, url};
 use crate::code::{self, Language};
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
     CreateRequest, DEFAULT_LIFE, Enforcement, Limits, Network, Resources, is_possible_id, not_yet,
 };
@@ -115,10 +115,10 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
     let (base, runtime) = match template {
         // What a folder has is known when it is the root.
         Some(Template::Rootfs(path)) => {
-            let name = request.template_id.as_deref().unwrap_or_default();
+            let (name, path) = (request.template_id.clone().unwrap_or_default(), path.clone());
             let language = runtime.map(|asked| Language::named("runtime", asked)).transpose()?;
-            let rootfs = Box::new(mounts::rootfs(name, path)?);
-            (Plan { rootfs: Some(rootfs), ..bare() }, language.map(|language| language.to_string()))
+            let rootfs = looked_at(move || mounts::rootfs(&name, &path)).await?;
+            (Plan { rootfs: Some(Box::new(rootfs)), ..bare() }, language.map(|language| language.to_string()))
         }
         other => {
             let python = match other {
@@ -136,7 +136,10 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
     let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_LIFE);
     let mut plan = limited(base, &resources)?;
     plan.spares = defaults.spares.unwrap_or(SPARES);
-    plan.mounts = mounts::lend(defaults.mounts.iter().chain(&request.mounts))?;
+    let lent: Vec<_> = defaults.mounts.iter().chain(&request.mounts).cloned().collect();
+    if !lent.is_empty() {
+        plan.mounts = looked_at(move || mounts::lend(&lent)).await?;
+    }
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
@@ -149,6 +152,12 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
         ports: request.ports.clone(),
         plan,
     })
+}
+
+/// Looks at what somebody has named on this machine: it may be on a disk that takes its time.
+async fn looked_at<T: Send + 'static>(look: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "this process is about to end")))
 }
 
 /// Names every option that this version does not honour.
@@ -351,7 +360,6 @@ fn link(plan: &mut Plan, names: &[&str], program: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     async fn resolved(request: CreateRequest) -> Result<Settings> {
         resolve(&Config::default(), &request).await
