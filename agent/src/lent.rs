@@ -39,8 +39,10 @@ pub fn any(plan: &Plan) -> bool {
     plan.rootfs.is_some() || !plan.mounts.is_empty()
 }
 
-fn step(lent: &Lent, what: &str) -> String {
-    format!("{LENDING}{}: {what}", lent.source)
+/// The name of a step that is about something lent, after the option that has named it.
+pub fn step(lent: &Lent, what: &str) -> String {
+    let option = if lent.target == "/" { "rootfs" } else { "mounts" };
+    format!("{LENDING}`{option}`: {}: {what}", lent.source)
 }
 
 /// Opens everything that the plan lends, and passes it through the gate.

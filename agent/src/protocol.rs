@@ -17,7 +17,7 @@ pub const SCRIPT_FD: i32 = 3;
 /// Terminals that a sandbox may have open at once, those of its own programs included.
 pub const TERMINALS: u32 = 64;
 
-/// How every step begins that is about something [`Lent`]; its path on the host follows.
+/// How every step begins that is about something [`Lent`]; the option and its path on the host follow.
 pub const LENDING: &str = "lend ";
 
 /// The most that may be lent to one sandbox: descriptors of one message, and one of them is the root's.

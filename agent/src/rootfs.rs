@@ -10,8 +10,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use computesdk_agent::protocol::Lent;
+
 use crate::files::{self, open_regular};
 use crate::identity::USER;
+use crate::lent::step;
 use crate::mounts;
 use crate::stage::{BOX, ETC};
 use crate::step::{Result, Step};
@@ -26,7 +29,7 @@ const OURS: [&str; 4] = ["hosts", "hostname", "resolv.conf", "machine-id"];
 const ACCOUNTS: u64 = 1 << 20;
 
 /// Mounts the folder below the layer as the root.
-pub fn lay(tree: &OwnedFd) -> Result<()> {
+pub fn lay(lent: &Lent, tree: &OwnedFd) -> Result<()> {
     let [lower, upper, work, root] =
         ["/lower/root", UPPER, "/work/root", "/root"].map(|path| format!("{BOX}{path}"));
     for name in OURS {
@@ -39,21 +42,22 @@ pub fn lay(tree: &OwnedFd) -> Result<()> {
     for path in [&lower, &work] {
         fs::create_dir_all(path).step("make directories")?;
     }
-    mounts::attach(tree, &lower).step("mount the root")?;
-    mounts::overlay(&lower, &upper, &work, &root).step("mount an overlay on /")
+    mounts::attach(tree, &lower).step(step(lent, "mount it"))?;
+    mounts::overlay(&lower, &upper, &work, &root).step(step(lent, "mount an overlay on it"))
 }
 
 /// Makes what the folder lacks and programs expect. The folder must be the root by now.
-pub fn furnish() -> Result<()> {
+pub fn furnish(lent: &Lent) -> Result<()> {
     let user = format!("user:x:{USER}:{USER}:user:/home/user:/bin/sh\n");
-    add("/etc/passwd", &user).step("make /etc/passwd")?;
-    add("/etc/group", &format!("user:x:{USER}:\n")).step("make /etc/group")?;
+    add("/etc/passwd", &user).step(step(lent, "make /etc/passwd"))?;
+    add("/etc/group", &format!("user:x:{USER}:\n")).step(step(lent, "make /etc/group"))?;
     let programs = ["/usr/local/bin", "/usr/bin", "/bin"];
     let find = |name| {
         programs.map(|directory| format!("{directory}/{name}")).into_iter().find(|path| is_there(path))
     };
     if let (Some(python3), None) = (find("python3"), find("python")) {
-        symlink(python3, "/usr/local/bin/python").step("make /usr/local/bin/python")?;
+        // Whatever may have that name is the folder's own affair.
+        let _ = symlink(python3, "/usr/local/bin/python");
     }
     Ok(())
 }

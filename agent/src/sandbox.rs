@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use computesdk_agent::channel;
-use computesdk_agent::protocol::{Bind, Plan, Reply, TERMINALS, encode};
+use computesdk_agent::protocol::{Bind, Lent, Plan, Reply, TERMINALS, encode};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::cgroups::Cgroup;
@@ -153,13 +153,13 @@ fn isolate(
     if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } == 0 {
         layers.push("cgroup namespace".to_owned());
     }
-    root(plan, &host, loan.rootfs.as_ref())?;
+    root(plan, &host, plan.rootfs.as_deref().zip(loan.rootfs.as_ref()))?;
     loan.mounts = lent::layer(plan, loan.mounts)?;
     proc(ground)?;
     devices()?;
     move_in()?;
-    if plan.rootfs.is_some() {
-        rootfs::furnish()?;
+    if let Some(lent) = &plan.rootfs {
+        rootfs::furnish(lent)?;
     }
     lent::place(plan, &loan.mounts)?;
     layers.push("own root".to_owned());
@@ -218,16 +218,16 @@ fn inside(path: &str) -> String {
 
 /// Builds the root file system: one tmpfs that holds every byte the sandbox writes, with the host's
 /// directories below layers of it.
-fn root(plan: &Plan, host: &[(Form, OwnedFd)], rootfs: Option<&OwnedFd>) -> Result<()> {
+fn root(plan: &Plan, host: &[(Form, OwnedFd)], rootfs: Option<(&Lent, &OwnedFd)>) -> Result<()> {
     let options = format!("mode=0755,size={},nr_inodes={}", plan.disk, plan.inodes);
     mounts::tmpfs(BOX, &options).step("mount a tmpfs")?;
     for name in ["root", "upper", "work", "lower"] {
         fs::create_dir(format!("{BOX}/{name}")).step("make directories")?;
     }
-    if let Some(tree) = rootfs {
+    if let Some((lent, tree)) = rootfs {
         fs::create_dir(format!("{BOX}{}", rootfs::UPPER)).step("make directories")?;
         directories(&format!("{BOX}{}", rootfs::UPPER))?;
-        return rootfs::lay(tree);
+        return rootfs::lay(lent, tree);
     }
     mounts::bind(&inside(""), &inside("")).step("mount the root")?;
     directories(&inside(""))?;

@@ -171,6 +171,13 @@ async fn what_a_root_is_filled_with_leads_nowhere_else(_: At) {
     let sandbox = create(&root).await;
     let seen = all_output(&sandbox, "cat /etc/passwd /etc/group; id").await;
     assert!(!seen.contains(CANARY) && seen.contains("uid=1000(user) gid=1000(user)"), "{seen}");
+    // What cannot be a root is told so.
+    fs::remove_file(format!("{root}/etc/passwd")).unwrap();
+    fs::create_dir_all(format!("{root}/etc/passwd/below")).unwrap();
+    fs::write(format!("{root}/usr/bin/python3"), "").unwrap();
+    let error = try_create(&root, Vec::new()).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert!(error.message().contains("`rootfs`") && error.message().contains(&root), "{error}");
     host.assert_untouched_but(&["etc"]);
 }
 

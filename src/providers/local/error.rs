@@ -171,8 +171,8 @@ fn of_lending(step: &str, errno: Errno) -> Error {
         ),
         Errno::NOTDIR | Errno::ISDIR | Errno::EXIST => (
             ErrorKind::InvalidArgument,
-            "a directory is mounted over a directory, a file over a file",
-            "choose another `target`",
+            "a directory is where a file is to be, or a file where a directory is",
+            "choose another `target`, or make a folder that can be a root",
         ),
         Errno::XDEV => (
             ErrorKind::InvalidArgument,
@@ -192,7 +192,7 @@ fn of_lending(step: &str, errno: Errno) -> Error {
         ),
         _ => (ErrorKind::Unavailable, "the kernel refuses it", "try another directory, or another mode"),
     };
-    Error::new(kind, format!("`mounts`: {step} failed ({errno}): {cause}"))
+    Error::new(kind, format!("{step} failed ({errno}): {cause}"))
         .with_hint(cure)
         .with_source(std::io::Error::from(errno))
 }
