@@ -169,16 +169,6 @@ describe('create', () => {
     }
   })
 
-  test('refuses by name what a later version does', async () => {
-    for (const [options, name] of [
-      [{ templateId: 'x' }, /templateId/],
-      [{ mounts: [] }, /mounts/],
-    ]) {
-      await failure(sandbox(options), UnsupportedError, { code: 'UNSUPPORTED', message: name })
-    }
-    await works(await sandbox({ network: 'none' }))
-  })
-
   test('honours limits and tells them', async () => {
     const resources = { memory: 128 << 20, disk: 8 << 20, processes: 20, cpus: 0.5 }
     const box = await sandbox({ resources })

@@ -22,10 +22,10 @@ Object.assign(process.env, { E2B_API_KEY: KEY, E2B_API_URL: fake.url, E2B_SANDBO
 /** Where the examples run: `e2b` is what they import by that name. */
 const places = {
   local: {
-    provider: local({ python }),
+    provider: local({ python, templates: python ? { 'data-science-template': { python } } : {} }),
     e2b: 'const e2b = () => globalThis.documents.provider',
     fetch,
-    cannot: { '1.8.1': 'templates are not part of the local provider yet' },
+    cannot: missing ? { '1.8.1': missing } : {},
     fails: {},
   },
   e2b: {

@@ -35,7 +35,9 @@ import {
   isCommandExitError,
   type Language,
   type LocalConfig,
+  type LocalTemplate,
   local,
+  type Mount,
   NotFoundError,
   PermissionDeniedError,
   type Process,
@@ -337,6 +339,15 @@ export function providers() {
   // The two fields' types, as document 2 has them.
   same<E2BConfig['runtime'], 'python' | 'node' | undefined>()
   same<E2BConfig['apiKey'], string | undefined>()
+  const path = '/srv'
+  const mounts: Mount[] = [{ source: path, target: path, mode: 'rw', force: undefined }]
+  const templates: Record<string, LocalTemplate> = { a: { rootfs: path }, b: { python: path } }
+  made.push(local({ mounts, templates }), local({ mounts: undefined, templates: undefined }))
+  void local().sandbox.create({ mounts, templateId: 'a' })
+  // @ts-expect-error: no such mode
+  local({ mounts: [{ source: path, target: path, mode: 'rwx' }] })
+  // @ts-expect-error: one of the two
+  local({ templates: { a: { rootfs: path, python: path } } })
   // @ts-expect-error: no such option
   local({ apikey: 'a' })
   // @ts-expect-error: no such option

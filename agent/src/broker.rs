@@ -17,6 +17,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use crate::cgroups::{Cgroup, Cgroups};
 use crate::host;
 use crate::identity::{Identities, Identity};
+use crate::lent;
 use crate::sandbox::{self, Ground};
 use crate::spares::{Made, Spares};
 use crate::stage;
@@ -302,5 +303,6 @@ fn admit(pid: i32, plan: &Plan, identity: &Identity, gate: &OwnedFd) -> Result<(
     let host = host::open(plan, identity, pid)?;
     let forms: Vec<u8> = host.iter().map(|(form, _)| form.to_byte()).collect();
     let trees: Vec<BorrowedFd<'_>> = host.iter().map(|(_, tree)| tree.as_fd()).collect();
-    channel::send(gate, &forms, &trees).step("open the gate")
+    channel::send(gate, &forms, &trees).step("open the gate")?;
+    if lent::any(plan) { lent::hand_over(plan, identity, pid, gate) } else { Ok(()) }
 }

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use computesdk_agent::own::is_own;
+use computesdk_agent::own::{is_of_kernel, is_own};
 use computesdk_agent::protocol::{Blob, Entry, Trouble};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -255,7 +255,7 @@ fn place(name: &str) -> Result<(OwnedFd, String)> {
     let mut directory = open_at(CWD, parent, OFlags::RDONLY | OFlags::DIRECTORY).map_err(path)?;
     let mut last = last.to_owned();
     for _ in 0..LINKS {
-        if !is_own(&directory).map_err(path)? {
+        if is_of_kernel(&directory).map_err(path)? {
             return Err(path(Errno::ROFS));
         }
         let link = match rustix::fs::readlinkat(&directory, &last, Vec::new()) {

@@ -34,6 +34,11 @@ impl Form {
     }
 }
 
+/// What holds for whatever is the host's.
+pub const HARMLESS: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+/// What holds besides for what nobody may change.
+pub const READ_ONLY: u64 = HARMLESS | libc::MOUNT_ATTR_RDONLY;
+
 /// Opens every host directory of the plan as a mount that is attached nowhere yet.
 pub fn open(plan: &Plan, identity: &Identity, pid: i32) -> Result<Vec<(Form, OwnedFd)>> {
     let namespace = match identity.ranged() {
@@ -51,22 +56,22 @@ fn open_one(bind: &Bind, namespace: Option<&File>) -> Result<(Form, OwnedFd)> {
         // A file system that cannot map owners, such as an overlay, keeps them: they are unknown inside.
         if let Some(namespace) = namespace
             && overlay_takes_mapped()
-            && restrict(&tree, Some(namespace)).is_ok()
+            && restrict(&tree, READ_ONLY, Some(namespace)).is_ok()
         {
             return Ok((Form::Mapped, tree));
         }
-        restrict(&tree, None).step(step())?;
+        restrict(&tree, READ_ONLY, None).step(step())?;
         return Ok((Form::Layered, tree));
     }
     // A directory with other mounts below it, which an unprivileged user may not take apart, comes whole
     // and stays as it is: an overlay sees one file system only.
     let tree = tree(&bind.source, OpenTreeFlags::AT_RECURSIVE).step(step())?;
-    restrict(&tree, None).step(step())?;
+    restrict(&tree, READ_ONLY, None).step(step())?;
     Ok((Form::Fixed, tree))
 }
 
 /// Whether an overlay may stand above a directory with mapped owners: from Linux 5.19 on.
-fn overlay_takes_mapped() -> bool {
+pub fn overlay_takes_mapped() -> bool {
     let name = rustix::system::uname();
     let release = name.release().to_string_lossy();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
@@ -81,15 +86,9 @@ fn tree(path: &str, flags: OpenTreeFlags) -> rustix::io::Result<OwnedFd> {
     )
 }
 
-/// Makes a tree of mounts read-only, without devices and without set-user-id programs; maps its owners into
-/// a user namespace if there is one.
-fn restrict(tree: &OwnedFd, namespace: Option<&File>) -> std::io::Result<()> {
-    let mut attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+/// Gives a tree of mounts these attributes; maps its owners into a user namespace if there is one.
+pub fn restrict(tree: &OwnedFd, attributes: u64, namespace: Option<&File>) -> std::io::Result<()> {
+    let mut attributes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
     if let Some(namespace) = namespace {
         attributes.attr_set |= libc::MOUNT_ATTR_IDMAP;
         attributes.userns_fd = namespace.as_raw_fd() as u64;

@@ -140,6 +140,14 @@ impl Identity {
         }
     }
 
+    /// What the host knows the sandbox's user as, where that is nobody of its own.
+    pub fn user(&self) -> Option<u32> {
+        match *self {
+            Self::Range(first) => Some(first + USER),
+            Self::Own { .. } => None,
+        }
+    }
+
     /// Whether the sandbox has ids that no process of the host has.
     pub fn ranged(&self) -> bool {
         matches!(self, Self::Range(_))

@@ -11,11 +11,12 @@
 //! * [`stage`] – what all sandboxes share, made once: the files of /etc, the devices.
 //! * [`identity`] – user namespaces and ranges of user ids.
 //! * [`host`] – the directories of the host that a sandbox sees.
+//! * [`lent`], [`owners`] – what its user lends it besides, and whose that is inside.
 //! * [`cgroups`] – limits for a sandbox as a whole; [`kills`] – how often memory was not enough.
 //! * [`sandbox`] – the steps from a fresh clone to an isolated process 1, in order.
-//! * [`mounts`], [`privileges`], [`seccomp`] – the steps themselves.
+//! * [`mounts`], [`rootfs`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
-//! * [`spawn`] over [`streams`], [`files`], [`rename`], [`jobs`], [`ports`] – what it is asked for.
+//! * [`spawn`] over [`streams`] and [`guard`], [`files`], [`rename`], [`jobs`], [`ports`] – what it is asked for.
 //! * [`copy`], [`place`], [`tree`] – what becomes of trees of files.
 //! * [`usage`] – what a sandbox uses.
 //!
@@ -28,16 +29,20 @@ mod broker;
 mod cgroups;
 mod copy;
 mod files;
+mod guard;
 mod host;
 mod identity;
 mod jobs;
 mod kills;
+mod lent;
 mod mounts;
+mod owners;
 mod pid1;
 mod place;
 mod ports;
 mod privileges;
 mod rename;
+mod rootfs;
 mod sandbox;
 mod seccomp;
 mod spares;

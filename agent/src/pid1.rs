@@ -62,7 +62,7 @@ pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, plan: &Plan)
     let Ok(ends) = watch_children() else { return 1 };
     let mut pid1 = Pid1 {
         link,
-        spawner: Spawner::new(plan.open_files),
+        spawner: Spawner::new(plan),
         running: HashMap::new(),
         hung_up: Vec::new(),
         replacements: HashMap::new(),

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
-use computesdk_agent::own::is_own;
+use computesdk_agent::own::is_of_kernel;
 use computesdk_agent::protocol::Trouble;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::{Errno, Result};
@@ -35,7 +35,7 @@ impl Place {
 
     fn in_directory(parent: &str, name: &str) -> Result<Self> {
         let directory = open_at(CWD, parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        if !is_own(&directory)? {
+        if is_of_kernel(&directory)? {
             return Err(Errno::ROFS);
         }
         let text = |name: &str| CString::new(name).map_err(|_| Errno::INVAL);

@@ -17,6 +17,12 @@ pub const SCRIPT_FD: i32 = 3;
 /// Terminals that a sandbox may have open at once, those of its own programs included.
 pub const TERMINALS: u32 = 64;
 
+/// How every step begins that is about something [`Lent`]; the option and its path on the host follow.
+pub const LENDING: &str = "lend ";
+
+/// The most that may be lent to one sandbox: descriptors of one message, and one of them is the root's.
+pub const MOUNTS: usize = 31;
+
 /// A value with a form on the wire.
 pub trait Wire: Sized {
     /// Appends the value to `out`.
@@ -103,6 +109,15 @@ impl<T: Wire> Wire for Option<T> {
     }
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         Some(if bool::take(bytes)? { Some(T::take(bytes)?) } else { None })
+    }
+}
+
+impl<T: Wire> Wire for Box<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (**self).put(out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        T::take(bytes).map(Self::new)
     }
 }
 
@@ -212,6 +227,36 @@ wire! {
         pub open_files: u64,
         /// How many like this one are to be made in advance for the next who ask.
         pub spares: u8,
+        /// A folder of the host's that takes the place of the host's programs: the root, below a layer.
+        pub rootfs: Option<Box<Lent>>,
+        /// What the user lends, those first that others are mounted in.
+        pub mounts: Vec<Lent>,
+    }
+
+    /// A directory or a file of the host that its user lends to a sandbox.
+    pub struct Lent {
+        /// Where it is on the host, without any link on the way.
+        pub source: String,
+        /// Where the sandbox sees it.
+        pub target: String,
+        /// What may be done with it.
+        pub access: Access,
+        /// A directory, or else a regular file.
+        pub directory: bool,
+        /// What it was when it was decided to lend it (`st_dev`, `st_ino`): what has taken its place since is not lent.
+        pub identity: (u64, u64),
+        /// Whose it is on the host. In the sandbox it is the user's.
+        pub owner: (u32, u32),
+    }
+
+    /// What a sandbox may do with what it is lent.
+    pub enum Access {
+        /// Read it.
+        Read = 0,
+        /// Read and change it.
+        Write = 1,
+        /// Read it, and change it for itself.
+        Copy = 2,
     }
 
     /// A host directory inside the sandbox.

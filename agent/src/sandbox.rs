@@ -9,16 +9,18 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use computesdk_agent::channel;
-use computesdk_agent::protocol::{Bind, Plan, Reply, TERMINALS, encode};
+use computesdk_agent::protocol::{Bind, Lent, Plan, Reply, TERMINALS, encode};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::cgroups::Cgroup;
 use crate::host::Form;
 use crate::identity::{Identity, become_user};
+use crate::lent::{self, Loan};
 use crate::mounts::{self, READ_ONLY};
 use crate::privileges;
+use crate::rootfs;
 use crate::seccomp::{Door, Filter};
-use crate::stage::{BOX, DEV, ETC, HOSTS, NO_DIRECTORY, NO_FILE};
+use crate::stage::{self, BOX, DEV, ETC, NO_DIRECTORY, NO_FILE};
 use crate::step::{Result, Step, checked};
 
 /// What is the same for every sandbox and costs time to find out or to compute.
@@ -146,6 +148,7 @@ fn isolate(
     limits.map_or(Ok(()), |limits| limits.enter())?;
     privileges::close_all_but(kept)?;
     let host = wait_at(gate)?;
+    let mut loan = if lent::any(plan) { lent::receive(plan, gate)? } else { Loan::default() };
     become_user(identity.ranged())?;
     // A change of user would have made the kernel forget this (prctl(2)).
     privileges::die_with_the_broker()?;
@@ -156,10 +159,15 @@ fn isolate(
     if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } == 0 {
         layers.push("cgroup namespace".to_owned());
     }
-    root(plan, &host)?;
+    root(plan, &host, plan.rootfs.as_deref().zip(loan.rootfs.as_ref()))?;
+    loan.mounts = lent::layer(plan, loan.mounts)?;
     proc(ground)?;
     devices()?;
     move_in()?;
+    if let Some(lent) = &plan.rootfs {
+        rootfs::furnish(lent)?;
+    }
+    lent::place(plan, &loan.mounts)?;
     layers.push("own root".to_owned());
     if host.iter().any(|(form, _)| *form == Form::Mapped) {
         layers.push("mapped owners".to_owned());
@@ -216,18 +224,24 @@ fn inside(path: &str) -> String {
 
 /// Builds the root file system: one tmpfs that holds every byte the sandbox writes, with the host's
 /// directories below layers of it.
-fn root(plan: &Plan, host: &[(Form, OwnedFd)]) -> Result<()> {
+fn root(plan: &Plan, host: &[(Form, OwnedFd)], rootfs: Option<(&Lent, &OwnedFd)>) -> Result<()> {
     let options = format!("mode=0755,size={},nr_inodes={}", plan.disk, plan.inodes);
     mounts::tmpfs(BOX, &options).step("mount a tmpfs")?;
     for name in ["root", "upper", "work", "lower"] {
         fs::create_dir(format!("{BOX}/{name}")).step("make directories")?;
     }
-    mounts::bind(&inside(""), &inside("")).step("mount the root")?;
-    for (name, shared) in DIRECTORIES {
-        directory(&inside(&format!("/{name}")), shared).step("make directories")?;
+    if let Some((lent, tree)) = rootfs {
+        fs::create_dir(format!("{BOX}{}", rootfs::UPPER)).step("make directories")?;
+        directories(&format!("{BOX}{}", rootfs::UPPER))?;
+        return rootfs::lay(lent, tree, &plan.names);
     }
+    mounts::bind(&inside(""), &inside("")).step("mount the root")?;
+    directories(&inside(""))?;
     if !plan.names.is_empty() {
-        hosts(&plan.names).step("write /etc/hosts")?;
+        // Before the layer is mounted: the file below belongs to somebody else.
+        let etc = format!("{BOX}/upper/etc");
+        fs::create_dir_all(&etc).step("make directories")?;
+        fs::write(format!("{etc}/hosts"), stage::hosts(&plan.names)).step("write /etc/hosts")?;
     }
     layer("etc", ETC, &inside("/etc"))?;
     for (number, (bind, (form, tree))) in plan.host.iter().zip(host).enumerate() {
@@ -251,6 +265,13 @@ fn root(plan: &Plan, host: &[(Form, OwnedFd)]) -> Result<()> {
         make(path, program).step(format!("make {path}"))?;
     }
     Ok(())
+}
+
+fn directories(root: &str) -> Result<()> {
+    DIRECTORIES
+        .into_iter()
+        .try_for_each(|(name, shared)| directory(&format!("{root}/{name}"), shared))
+        .step("make directories")
 }
 
 /// Makes something at a path, or, where the host's /usr could get no layer, under its name in [`SPARE_BIN`].
@@ -289,15 +310,6 @@ fn host_directory(bind: &Bind, form: Form, tree: &OwnedFd, number: usize) -> Res
         }
     }
     layer(&name, &lower, &target)
-}
-
-/// Writes the names that a sandbox knows into its layer of /etc before that is mounted: the file below belongs to
-/// somebody else.
-fn hosts(names: &[(String, String)]) -> std::io::Result<()> {
-    let etc = format!("{BOX}/upper/etc");
-    fs::create_dir_all(&etc)?;
-    let lines: String = names.iter().map(|(address, name)| format!("{address} {name}\n")).collect();
-    fs::write(format!("{etc}/hosts"), format!("{HOSTS}{lines}"))
 }
 
 /// A writable layer of the sandbox's own over a directory.

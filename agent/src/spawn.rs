@@ -6,9 +6,10 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use computesdk_agent::channel;
-use computesdk_agent::protocol::{Command, SCRIPT_FD, Trouble};
+use computesdk_agent::protocol::{Access, Command, Lent, Plan, SCRIPT_FD, Trouble};
 use rustix::io::Errno;
 
+use crate::guard;
 use crate::streams::Streams;
 
 /// A command is marked, so that all that comes of it can be found however it is orphaned or renamed: its
@@ -67,11 +68,13 @@ pub struct Started {
 pub struct Spawner {
     stack: Vec<u8>,
     open_files: libc::rlim_t,
+    /// For commands that have what is still the host's in sight.
+    guard: Option<Vec<libc::sock_filter>>,
 }
 
 /// Everything the child needs, made before it exists: between clone and exec it shares this process'
 /// memory and must not allocate.
-struct Prepared {
+struct Prepared<'a> {
     programs: Vec<CString>,
     argv: Vec<*const libc::c_char>,
     env: Vec<*const libc::c_char>,
@@ -81,19 +84,26 @@ struct Prepared {
     script: Option<i32>,
     open_files: libc::rlim_t,
     mark: libc::rlim_t,
+    guard: Option<&'a [libc::sock_filter]>,
     failure: UnsafeCell<Option<(Trouble, i32)>>,
 }
 
 impl Spawner {
-    /// Each command may have this many files open, or as many as this process.
-    pub fn new(open_files: u64) -> Self {
+    /// Each command may have as many files open as the plan says, or as this process.
+    pub fn new(plan: &Plan) -> Self {
         // SAFETY: a plain system call with a valid out pointer.
         let own = unsafe {
             let mut limit: libc::rlimit = std::mem::zeroed();
             libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
             limit.rlim_max
         };
-        Self { stack: vec![0; CHILD_STACK], open_files: open_files.min(own) }
+        let is_hosts = |lent: &Lent| match lent.access {
+            Access::Read => lent.directory,
+            Access::Write => true,
+            Access::Copy => false,
+        };
+        let guard = plan.mounts.iter().any(is_hosts).then(guard::program);
+        Self { stack: vec![0; CHILD_STACK], open_files: plan.open_files.min(own), guard }
     }
 
     /// Starts a command under the number `id`. Its pipes are made here, so that they belong to the user
@@ -127,9 +137,10 @@ impl Spawner {
             script: script.as_ref().map(AsRawFd::as_raw_fd),
             open_files: self.open_files,
             mark: MARK + libc::rlim_t::from(id),
+            guard: self.guard.as_deref(),
             failure: UnsafeCell::new(None),
         };
-        let pid = self.clone(&prepared).map_err(program)?;
+        let pid = clone(&mut self.stack, &prepared).map_err(program)?;
         // SAFETY: the child has called exec or ended, so nobody else writes here any more.
         if let Some((trouble, errno)) = unsafe { (*prepared.failure.get()).clone() } {
             return Err((trouble, Errno::from_raw_os_error(errno)));
@@ -139,29 +150,29 @@ impl Spawner {
         let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
         Ok(Started { pid, descriptors: ours })
     }
+}
 
-    /// Runs the child up to `execve`; this process stands still meanwhile (as with vfork).
-    fn clone(&mut self, prepared: &Prepared) -> Result<i32, Errno> {
-        let top = self.stack.as_mut_ptr_range().end;
-        // SAFETY: the stack is ours alone and large enough; CLONE_VFORK keeps `prepared` and the stack
-        // alive until the child no longer uses them; `child` neither allocates nor returns.
-        let pid = unsafe {
-            libc::clone(
-                child,
-                top.map_addr(|address| address & !15).cast(),
-                libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
-                std::ptr::from_ref(prepared).cast_mut().cast(),
-            )
-        };
-        if pid < 0 { Err(last_errno()) } else { Ok(pid) }
-    }
+/// Runs the child up to `execve`; this process stands still meanwhile (as with vfork).
+fn clone(stack: &mut [u8], prepared: &Prepared<'_>) -> Result<i32, Errno> {
+    let top = stack.as_mut_ptr_range().end;
+    // SAFETY: the stack is ours alone and large enough; CLONE_VFORK keeps `prepared` and the stack
+    // alive until the child no longer uses them; `child` neither allocates nor returns.
+    let pid = unsafe {
+        libc::clone(
+            child,
+            top.map_addr(|address| address & !15).cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            std::ptr::from_ref(prepared).cast_mut().cast(),
+        )
+    };
+    if pid < 0 { Err(last_errno()) } else { Ok(pid) }
 }
 
 extern "C" fn child(prepared: *mut libc::c_void) -> libc::c_int {
     // SAFETY: see `Spawner::clone`: the pointer is valid, and only calls that are allowed between vfork and
     // exec are made.
     unsafe {
-        let prepared = &*prepared.cast::<Prepared>();
+        let prepared = &*prepared.cast::<Prepared<'_>>();
         libc::setsid();
         for (number, fd) in prepared.standard.into_iter().enumerate() {
             libc::dup2(fd, number as i32);
@@ -183,11 +194,14 @@ extern "C" fn child(prepared: *mut libc::c_void) -> libc::c_int {
         libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit);
         let limit = libc::rlimit { rlim_cur: prepared.open_files, rlim_max: prepared.open_files };
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        let filter = libc::sock_fprog { len: KEEP_MARK.len() as u16, filter: KEEP_MARK.as_ptr().cast_mut() };
-        if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) != 0 {
-            // What could take its mark off is not started.
-            *prepared.failure.get() = Some((Trouble::Program, *libc::__errno_location()));
-            libc::_exit(127)
+        let filters = [Some(&KEEP_MARK[..]), prepared.guard];
+        for filter in filters.into_iter().flatten() {
+            let filter = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+            if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) != 0 {
+                // What could take its mark off, or do what nobody may here, is not started.
+                *prepared.failure.get() = Some((Trouble::Program, *libc::__errno_location()));
+                libc::_exit(127)
+            }
         }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

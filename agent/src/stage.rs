@@ -25,7 +25,7 @@ pub const NO_DIRECTORY: &str = "/sys/nowhere";
 pub const BOX: &str = "/sys/box";
 
 /// The hosts that every sandbox knows by name.
-pub const HOSTS: &str = "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n";
+const HOSTS: &str = "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n";
 
 /// What a sandbox gets of the host's /etc. Never accounts, keys, or configuration that may hold either.
 const FROM_HOST: [&str; 21] = [
@@ -112,6 +112,12 @@ fn etc() -> std::io::Result<()> {
         fs::write(etc.join(name), content)?;
     }
     Ok(())
+}
+
+/// The content of `/etc/hosts` of a sandbox that knows more of them: (address, name).
+pub fn hosts(names: &[(String, String)]) -> String {
+    let lines = names.iter().map(|(address, name)| format!("{address} {name}\n"));
+    std::iter::once(HOSTS.to_owned()).chain(lines).collect()
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {

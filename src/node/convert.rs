@@ -1,5 +1,6 @@
 //! Reading what JavaScript gave: every value is checked, none is coerced, and what is wrong is named.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,7 +158,7 @@ pub(super) fn millis(name: &str, value: &Unknown<'_>) -> Result<Duration> {
 
 /// The properties of an options object.
 pub(super) struct Fields<'a> {
-    name: &'static str,
+    name: Cow<'static, str>,
     object: Option<Object<'a>>,
     /// Where a property is looked for that is not there.
     nested: Option<Object<'a>>,
@@ -165,13 +166,18 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads an object that may be left out. A property that is not `known` is refused.
-    pub(super) fn of(name: &'static str, value: &Unknown<'a>, known: &[&str]) -> Result<Self> {
+    pub(super) fn of(
+        name: impl Into<Cow<'static, str>>,
+        value: &Unknown<'a>,
+        known: &[&str],
+    ) -> Result<Self> {
+        let name = name.into();
         if is_missing(value) {
             return Ok(Self { name, object: None, nested: None });
         }
         // The properties of a `Map`, say, are not its content: that would be dropped in silence.
         if !is_record(value) || !is_plain(value)? {
-            return Err(wrong(name, "a plain object", value));
+            return Err(wrong(&name, "a plain object", value));
         }
         let object: Object<'a> = cast(value)?;
         for key in Object::keys(&object).map_err(thrown)? {
@@ -220,6 +226,52 @@ impl<'a> Fields<'a> {
 
     pub(super) fn strings(&self, key: &str) -> Result<Option<Vec<String>>> {
         self.map(key, strings)
+    }
+
+    /// The items of a list of objects with these properties; a list that is missing is empty.
+    pub(super) fn records<T>(
+        &self,
+        key: &str,
+        known: &[&str],
+        read: impl Fn(&Fields<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let records = self.map(key, |name, value| {
+            list(name, value, "an array of objects", |name, item| read(&Self::record(name, item, known)?))
+        });
+        Ok(records?.unwrap_or_default())
+    }
+
+    /// The properties of an object of objects with these properties, by name; one that is missing is empty.
+    pub(super) fn named<T>(
+        &self,
+        key: &str,
+        known: &[&str],
+        read: impl Fn(&Fields<'_>) -> Result<T>,
+    ) -> Result<BTreeMap<String, T>> {
+        let named = self.map(key, |name, value| {
+            if !is_record(value) || !is_plain(value)? {
+                return Err(wrong(name, "a plain object", value));
+            }
+            properties(name, value, |name, item| read(&Self::record(name, item, known)?))
+        });
+        Ok(named?.unwrap_or_default().into_iter().collect())
+    }
+
+    fn record<'b>(name: &str, value: &Unknown<'b>, known: &[&str]) -> Result<Fields<'b>> {
+        if is_missing(value) {
+            return Err(wrong(name, "a plain object", value));
+        }
+        Fields::of(name.to_owned(), value, known)
+    }
+
+    /// A string that must be there.
+    pub(super) fn required(&self, key: &str) -> Result<String> {
+        self.string(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// The error of a property that must be there.
+    pub(super) fn missing(&self, key: &str) -> Error {
+        Error::invalid(format!("`{}.{key}` is missing", self.name))
     }
 
     pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>> {

@@ -4,9 +4,10 @@ use napi::bindgen_prelude::Unknown;
 use tokio_util::sync::CancellationToken;
 
 use super::convert::Fields;
+use super::mounts;
 use super::network::network;
 use crate::error::Result;
-use crate::provider::{CreateRequest, Resources, not_yet};
+use crate::provider::{CreateRequest, Resources};
 
 pub(super) const OPTIONS: [&str; 13] = [
     "runtime",
@@ -36,9 +37,6 @@ pub(super) struct Create<'a> {
 impl<'a> Create<'a> {
     pub(super) fn read(value: &Unknown<'a>) -> Result<Self> {
         let fields = Fields::with_nested("options", value, &OPTIONS, "options")?;
-        if fields.get("mounts")?.is_some() {
-            return Err(not_yet("`mounts`"));
-        }
         let request = CreateRequest {
             runtime: fields.string("runtime")?,
             timeout: fields.millis("timeout")?,
@@ -50,6 +48,7 @@ impl<'a> Create<'a> {
             ports: fields.ports("ports")?,
             resources: resources(&fields)?,
             network: network(&fields)?,
+            mounts: mounts::mounts(&fields)?,
         };
         Ok(Self { request, cancel: fields.cancellation()?, provider: fields.get("provider")? })
     }

@@ -189,15 +189,33 @@ export interface ResourceLimits {
  */
 export type NetworkAccess = 'none' | 'full' | { readonly allow: readonly string[] }
 
-/** A directory of this machine that a sandbox sees. */
+/**
+ * A directory of this machine that a sandbox sees, or a file. Inside it belongs to the sandbox's user, whoever owns it
+ * here.
+ */
 export interface Mount {
-  /** Absolute path on this machine. */
+  /** Absolute path on this machine; links are followed. One that is not there raises `NotFoundError`. */
   source: string
-  /** Absolute path in the sandbox. */
+  /** Absolute path in the sandbox, made if it is missing. Not `/`, `/usr`, `/etc`, `/proc`, `/sys`, `/dev` and their like. */
   target: string
-  /** Read, read and write, or a copy of its own. */
+  /**
+   * `'ro'`: it can be read. `'rw'`: it can be changed too, and what the sandbox makes belongs to the owner of `source`.
+   * `'copy'`, of a directory: it can be changed, but what is written stays in the sandbox, counts for its `disk` and ends
+   * with it.
+   */
   mode: 'ro' | 'rw' | 'copy'
+  /**
+   * Mount it even if it is a place that holds secrets: `/`, `/etc`, `/home`, a home directory, `.ssh`, what contains
+   * `.npmrc`, and so on. Without it that raises `PermissionDeniedError`, which says why.
+   */
+  force?: boolean | undefined
 }
+
+/**
+ * What local sandboxes can be made from: a folder that is their root, below a layer of their own, or the programs of this
+ * machine with another Python. That of a virtual environment brings its packages.
+ */
+export type LocalTemplate = { rootfs: string; python?: undefined } | { python: string; rootfs?: undefined }
 
 /**
  * Options of a new sandbox. One that the provider cannot honour raises `UnsupportedError`, a key that is not among them
@@ -214,9 +232,8 @@ export interface CreateSandboxOptions {
    */
   sandboxId?: string | undefined
   /**
-   * What it is made from: at E2B a template or a snapshot, by its id or name.
-   *
-   * On the local provider not part of this version: rejects with `UnsupportedError`.
+   * What it is made from: at E2B a template or a snapshot, by its id or name; on the local provider one of its
+   * `templates`, by its name. One that is not there raises `NotFoundError`.
    */
   templateId?: string | undefined
   /** Data of yours; `getInfo().metadata` gives it back. JSON values only; at E2B strings only. */
@@ -241,9 +258,8 @@ export interface CreateSandboxOptions {
    */
   network?: NetworkAccess | undefined
   /**
-   * Directories of this machine that it sees.
-   *
-   * Not part of this version: rejects with `UnsupportedError`.
+   * What of this machine it sees, besides the provider's own `mounts`. On the local provider only: others reject with
+   * `UnsupportedError`. Never what a request asks for.
    */
   mounts?: readonly Mount[] | undefined
 }
@@ -722,17 +738,26 @@ export interface LocalConfig {
    */
   network?: NetworkAccess | undefined
   /**
-   * Directories of this machine that they see.
+   * What of this machine they see.
    *
-   * Not part of this version: `local` throws `UnsupportedError`.
+   * @example
+   * ```ts
+   * const provider = local({ mounts: [{ source: '/srv/project', target: '/workspace/project', mode: 'rw' }] })
+   * ```
    */
   mounts?: readonly Mount[] | undefined
   /**
    * What `templateId` names.
    *
-   * Not part of this version: `local` throws `UnsupportedError`.
+   * @example
+   * ```ts
+   * const provider = local({
+   *   templates: { science: { python: '/srv/science/bin/python3' }, alpine: { rootfs: '/srv/alpine' } },
+   * })
+   * const box = await provider.sandbox.create({ templateId: 'science' })
+   * ```
    */
-  templates?: Readonly<Record<string, { rootfs: string } | { python: string }>> | undefined
+  templates?: Readonly<Record<string, LocalTemplate>> | undefined
 }
 
 /** What `docker({ … })` takes. Not part of this version. */

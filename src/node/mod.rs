@@ -20,6 +20,7 @@ mod convert;
 mod create;
 mod error;
 mod filesystem;
+mod mounts;
 mod network;
 mod plugin;
 mod process;

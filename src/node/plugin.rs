@@ -167,8 +167,10 @@ impl Provider for Plugin {
 
 /// The options of a request that was made of anything, as upstream's providers take them.
 fn create_options(request: &CreateRequest) -> Result<Value> {
-    if request.network.is_some() || request.resources != Default::default() {
-        return Err(Error::unsupported("`network` and `resources` cannot be passed to a plug-in provider"));
+    if request.network.is_some() || request.resources != Default::default() || !request.mounts.is_empty() {
+        return Err(Error::unsupported(
+            "`network`, `resources` and `mounts` cannot be passed to a plug-in provider",
+        ));
     }
     let mut options = json!({});
     let millis = |timeout: &Duration| timeout.as_millis() as u64;

@@ -7,8 +7,9 @@ use napi_derive::napi;
 
 use super::convert::Fields;
 use super::create;
+use super::mounts;
 use super::network::network;
-use crate::provider::{self as contract, not_yet};
+use crate::provider as contract;
 use crate::providers::{docker, e2b, local as local_provider};
 
 /// A provider as the door holds it.
@@ -23,11 +24,6 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
     const OPTIONS: [&str; 9] =
         ["timeout", "runtime", "resources", "python", "node", "spares", "network", "mounts", "templates"];
     let fields = Fields::of("local", &config, &OPTIONS)?;
-    for later in ["mounts", "templates"] {
-        if fields.get(later)?.is_some() {
-            return Err(not_yet(&format!("`local({{ {later} }})`")).into());
-        }
-    }
     let config = local_provider::Config {
         timeout: fields.millis("timeout")?.map(|timeout| timeout.as_millis() as u64),
         runtime: fields.string("runtime")?,
@@ -36,6 +32,8 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
         node: fields.string("node")?,
         spares: fields.whole("spares", 16)?.map(|spares| spares as u8),
         network: network(&fields)?,
+        mounts: mounts::mounts(&fields)?,
+        templates: mounts::templates(&fields)?,
     };
     Ok(handle(local_provider::Local::new(config)))
 }

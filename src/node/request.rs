@@ -108,10 +108,10 @@ fn policy(options: &Unknown<'_>) -> Result<Policy> {
     }
     if let Some(defaults) = fields.get("createDefaults")? {
         let given = Fields::of("createDefaults", &defaults, &super::create::OPTIONS)?;
-        for other in ["provider", "signal"] {
+        for other in ["provider", "signal", "mounts"] {
             if given.get(other)?.is_some() {
                 return Err(Error::invalid(format!("`createDefaults` has no option `{other}`"))
-                    .with_hint("the provider is an option of the handler itself"));
+                    .with_hint("the provider is an option of the handler itself, and has its own `mounts`"));
             }
         }
         policy.create_with(Create::read(&defaults)?.request)?;

@@ -17,6 +17,7 @@
 //! * Errors need not say provider, sandbox or operation: the core adds them.
 
 mod files;
+mod mount;
 mod optional;
 mod process;
 
@@ -32,6 +33,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 pub use self::files::{Content, Entry, Files};
+pub use self::mount::{Mount, MountMode};
 pub use self::optional::{
     Cell, CellEvent, CellStream, Contact, Kernels, Networking, Pausing, Snapshot, Snapshots, Snapshotting,
 };
@@ -166,6 +168,8 @@ pub struct CreateRequest {
     pub resources: Resources,
     /// What the sandbox may reach.
     pub network: Option<Network>,
+    /// What of this machine it sees. Never a stranger's wish.
+    pub mounts: Vec<Mount>,
 }
 
 /// Limits of a sandbox; what is absent is the provider's default.

@@ -23,7 +23,6 @@ const LACKS: &[Lack] = &[
     ("loopback", "a URL leads over the internet, through a proxy for HTTP"),
     ("open_files", "a server reads files, ahead of whoever asks, and tells their size before"),
     ("measures", "measured is every few seconds, and processes are not counted"),
-    ("untemplated", "there are templates"),
 ];
 
 /// The fake ends when its input does: with this program.

@@ -53,7 +53,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What may be so at one place and not at another: the contract leaves it open, or lets it be refused.
-const TRAITS: [&str; 13] = [
+const TRAITS: [&str; 12] = [
     // Commands are signalled and killed one by one: a capability.
     "kill",
     // `create` decides how large a sandbox is.
@@ -78,8 +78,6 @@ const TRAITS: [&str; 13] = [
     "open_files",
     // What a sandbox uses is looked at when somebody asks, processes included.
     "measures",
-    // There are no templates.
-    "untemplated",
 ];
 
 /// A trait that a place does not have, and why.
@@ -106,13 +104,20 @@ impl At {
 
     /// A sandbox as it is asked for.
     pub(crate) async fn create(&self, request: CreateRequest) -> Lent {
-        Lent(compute::create_at(&self.0, &request, false).await.unwrap())
+        Lent::of(compute::create_at(&self.0, &request, false).await.unwrap())
     }
 }
 
 /// A sandbox that is destroyed when the case is over, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lent(Sandbox);
+
+impl Lent {
+    /// One that nobody else ends.
+    pub(crate) fn of(sandbox: Sandbox) -> Self {
+        Self(sandbox)
+    }
+}
 
 impl Deref for Lent {
     type Target = Sandbox;

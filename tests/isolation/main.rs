@@ -13,6 +13,7 @@ mod files;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod kernel;
+mod mounts;
 mod neighbours;
 mod network;
 mod outlets;
@@ -20,6 +21,7 @@ mod processes;
 mod resources;
 mod starving;
 mod stores;
+mod templates;
 mod terminals;
 
 use std::fs;
@@ -53,6 +55,8 @@ fn main() -> ExitCode {
             neighbours::CASES,
             terminals::CASES,
             closed::CASES,
+            mounts::CASES,
+            templates::CASES,
         ],
     )
 }
@@ -83,8 +87,15 @@ impl Planted {
     }
 
     fn assert_untouched(&self) {
+        self.assert_untouched_but(&[]);
+    }
+
+    /// Likewise, where a case has added these itself.
+    fn assert_untouched_but(&self, added: &[&str]) {
         assert_eq!(fs::read_to_string(self.file()).unwrap(), CANARY);
-        assert_eq!(fs::read_dir(&self.0).unwrap().count(), 1, "something was added to {}", self.path());
+        let names = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name());
+        let others = names.filter(|name| !added.iter().any(|added| name == added));
+        assert_eq!(others.count(), 1, "something was added to {}", self.path());
     }
 }
 

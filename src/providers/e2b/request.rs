@@ -29,6 +29,10 @@ pub(super) fn default_timeout(config: &Config) -> Duration {
 /// Resolves what is asked for: the request's word before the configuration's, and that before the default.
 pub(super) fn resolve(config: &Config, request: &CreateRequest) -> Result<Wanted> {
     refuse(&request.resources)?;
+    if !request.mounts.is_empty() {
+        return Err(Error::unsupported("`mounts`: E2B does not see this machine")
+            .with_hint("write the files into the sandbox with sandbox.filesystem"));
+    }
     let timeout = request.timeout.unwrap_or_else(|| default_timeout(config));
     if timeout.is_zero() {
         return Err(Error::unsupported("`timeout: 0`: every sandbox of E2B has an end")

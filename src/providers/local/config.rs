@@ -1,6 +1,8 @@
 //! What `local({ … })` takes.
 
-use crate::provider::{Network, Resources};
+use std::collections::BTreeMap;
+
+use crate::provider::{Mount, Network, Resources};
 
 /// Defaults for the sandboxes of one `local()`, as the user wrote them.
 #[derive(Clone, Debug, Default)]
@@ -19,4 +21,17 @@ pub struct Config {
     pub spares: Option<u8>,
     /// What they may reach; nothing unless this says otherwise.
     pub network: Option<Network>,
+    /// What of this machine its sandboxes see.
+    pub mounts: Vec<Mount>,
+    /// What `template_id` names.
+    pub templates: BTreeMap<String, Template>,
+}
+
+/// What sandboxes can be made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Template {
+    /// A folder of this machine that is their root, below a layer of their own.
+    Rootfs(String),
+    /// The Python that they have.
+    Python(String),
 }

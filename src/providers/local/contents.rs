@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use computesdk_agent::own::is_own;
-use computesdk_agent::protocol::{Reply, Request, Trouble};
+use computesdk_agent::own::{is_of_kernel, is_own};
+use computesdk_agent::protocol::{Access, Reply, Request, Trouble};
 use futures_util::{StreamExt, stream};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::error::{About, nonsense, of_file};
@@ -17,15 +17,19 @@ use super::instance::LocalInstance;
 use crate::error::{Error, Result};
 use crate::provider::{ByteStream, Content};
 
+/// What `st_blocks` counts in.
+const BLOCK: u64 = 512;
+
 /// Bytes written at once: between two writes an end of the sandbox is seen.
 const CHUNK: usize = 4 << 20;
 
 impl LocalInstance {
     /// The content of a file that the agent says is the sandbox's own.
     pub(super) async fn content_of(&self, path: &str, file: OwnedFd, piece: usize) -> Result<Content> {
-        let size = own_file(&file)?;
-        // Sparse files may claim any size; none can hold more than the disk.
-        if size > self.disk() {
+        let stat = regular_file(&file, is_own(&file))?;
+        let size = stat.st_size as u64;
+        // Sparse files may claim any size; none can hold more than the disk, but for one of the host's.
+        if size > self.disk().max(stat.st_blocks as u64 * BLOCK) {
             return Err(Error::invalid(format!(
                 "{path} is larger than the sandbox's disk: {size} bytes, {} at most",
                 self.disk()
@@ -56,7 +60,12 @@ impl LocalInstance {
             return Err(refused(About::File, path, answer.reply));
         };
         let mut begun = Begun { instance: self, id: Some(id) };
-        own_file(&file)?;
+        if self.plan().mounts.iter().any(|lent| lent.access == Access::Write) {
+            // It may be on any disk of this machine.
+            regular_file(&file, is_of_kernel(&file).map(|kernels| !kernels))?;
+        } else {
+            regular_file(&file, is_own(&file))?;
+        }
         let file = Arc::new(file);
         while let Some(mut bytes) = self.while_alive(content.next()).await?.transpose()? {
             // The file outlives the sandbox while it is open here: in small steps, its end is noticed.
@@ -124,14 +133,14 @@ impl Drop for Begun<'_> {
     }
 }
 
-/// The size of a file that is safe to touch: a regular one, on the sandbox's own file system.
-fn own_file(file: &OwnedFd) -> Result<u64> {
+/// A file that is safe to touch: a regular one, on a file system that is fit for it.
+fn regular_file(file: &OwnedFd, is_fit: rustix::io::Result<bool>) -> Result<Stat> {
     let stat = rustix::fs::fstat(file).map_err(|_| nonsense())?;
-    let own = is_own(file).map_err(|_| nonsense())?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !own {
+    let fit = is_fit.map_err(|_| nonsense())?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !fit {
         return Err(nonsense());
     }
-    Ok(stat.st_size as u64)
+    Ok(stat)
 }
 
 /// Reads straight into the memory that the bytes will stay in.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use computesdk_agent::protocol::{Blob, Failure, Halt, TERMINALS, Trouble};
+use computesdk_agent::protocol::{Blob, Failure, Halt, LENDING, TERMINALS, Trouble};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
@@ -133,6 +133,9 @@ pub(super) fn of_terminal(errno: i32, processes: u32) -> Error {
 /// The error of a sandbox that could not be made.
 pub(super) fn of_isolation(failure: &Failure) -> Error {
     let errno = Errno::from_raw_os_error(failure.errno);
+    if let Some(step) = failure.step.strip_prefix(LENDING) {
+        return of_lending(step, errno);
+    }
     let (kind, cause, cure) = match errno {
         Errno::NOSPC if switched_off().is_none() => (
             ErrorKind::Unavailable,
@@ -151,6 +154,52 @@ pub(super) fn of_isolation(failure: &Failure) -> Error {
         }
     };
     Error::new(kind, format!("this machine cannot isolate: {} failed ({errno}): {cause}", failure.step))
+        .with_hint(cure)
+        .with_source(std::io::Error::from(errno))
+}
+
+/// The error of something that could not be lent to a sandbox.
+fn of_lending(step: &str, errno: Errno) -> Error {
+    let (kind, cause, cure) = match errno {
+        Errno::STALE => (
+            ErrorKind::Unavailable,
+            "it is not what it was a moment ago",
+            "create again; a file system that was mounted there after the first sandbox was made is not seen",
+        ),
+        Errno::LOOP => (
+            ErrorKind::Unavailable,
+            "there is a link on the way that was not there a moment ago",
+            "create again",
+        ),
+        Errno::NOENT => (
+            ErrorKind::NotFound,
+            "there is no such path",
+            "what is mounted in another mount needs a place there: make it on the host",
+        ),
+        Errno::NOTDIR | Errno::ISDIR | Errno::EXIST => (
+            ErrorKind::InvalidArgument,
+            "a directory is where a file is to be, or a file where a directory is",
+            "choose another `target`, or make a folder that can be a root",
+        ),
+        Errno::XDEV => (
+            ErrorKind::InvalidArgument,
+            "a link leads to what every sandbox has of its own",
+            "choose another `target`",
+        ),
+        Errno::ACCESS | Errno::PERM => (
+            ErrorKind::PermissionDenied,
+            "this process may not use it",
+            "look at who owns it, and at its mode",
+        ),
+        Errno::INVAL | Errno::OPNOTSUPP => (
+            ErrorKind::Unsupported,
+            "its file system, or this kernel, cannot do that, or something else is mounted below it",
+            "'rw' and 'copy' by root need a file system that maps owners, as ext4, xfs and btrfs do, and 'copy' \
+             one without others in it",
+        ),
+        _ => (ErrorKind::Unavailable, "the kernel refuses it", "try another directory, or another mode"),
+    };
+    Error::new(kind, format!("{step} failed ({errno}): {cause}"))
         .with_hint(cure)
         .with_source(std::io::Error::from(errno))
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use computesdk_agent::protocol::{self, Blob, Reply, Request, Trouble};
+use computesdk_agent::protocol::{self, Blob, Plan, Reply, Request, Trouble};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -279,6 +279,11 @@ impl LocalInstance {
 
     pub(super) fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// What it was made as.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.settings.plan
     }
 
     /// Bytes that its files can have in all.

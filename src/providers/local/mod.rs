@@ -2,7 +2,8 @@
 //!
 //! * [`config`] – what `local({ … })` takes.
 //! * `plan` – the configuration and a request, resolved to plain data for the agent; `interpreter` finds
-//!   Python and Node on this machine.
+//!   Python and Node on this machine, `template` what they are made from; `mounts` is what they are lent of it, and
+//!   `secrets` what they are not.
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
@@ -38,6 +39,8 @@ mod listener;
 #[cfg(target_os = "linux")]
 mod metrics;
 #[cfg(target_os = "linux")]
+mod mounts;
+#[cfg(target_os = "linux")]
 mod network;
 #[cfg(target_os = "linux")]
 mod pipe;
@@ -50,13 +53,17 @@ mod process;
 #[cfg(target_os = "linux")]
 mod pty;
 #[cfg(target_os = "linux")]
+mod secrets;
+#[cfg(target_os = "linux")]
 pub mod survey;
 #[cfg(target_os = "linux")]
 mod tcp;
 #[cfg(target_os = "linux")]
+mod template;
+#[cfg(target_os = "linux")]
 mod url;
 
-pub use config::Config;
+pub use config::{Config, Template};
 
 /// The provider `local`. All values of it in a process see the same sandboxes; other processes do not.
 #[derive(Debug, Default)]

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use computesdk_agent::protocol::{Bind, Plan};
 
-use super::config::Config;
+use super::config::{Config, Template};
 use super::interpreter::{self, Interpreter};
 use super::network::Access;
-use super::url;
+use super::{mounts, template, url};
 use crate::code::{self, Language};
 use crate::config;
-use crate::error::{Error, Result};
-use crate::provider::{CreateRequest, DEFAULT_LIFE, Enforcement, Limits, Resources, is_possible_id, not_yet};
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{CreateRequest, DEFAULT_LIFE, Enforcement, Limits, Resources, is_possible_id};
 use crate::random;
 
 /// Home and default working directory of commands.
@@ -110,17 +110,39 @@ pub(super) fn environment(shell: &str) -> BTreeMap<String, String> {
 
 /// Resolves what is asked for: the request's word before the configuration's, and that before the default.
 pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Result<Settings> {
-    refuse(request)?;
-    let python = interpreter::python(defaults.python.as_deref()).await?;
-    let node = interpreter::node(defaults.node.as_deref()).await?;
+    let template = template::find(defaults, request.template_id.as_deref())?;
     let runtime = request.runtime.as_ref().or(defaults.runtime.as_ref());
-    let runtime = runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
+    let (base, runtime) = match template {
+        // What a folder has is known when it is the root.
+        Some(Template::Rootfs(path)) => {
+            let (name, path) = (request.template_id.clone().unwrap_or_default(), path.clone());
+            let language = runtime.map(|asked| Language::named("runtime", asked)).transpose()?;
+            let rootfs = looked_at(move || mounts::rootfs(&name, &path)).await?;
+            (Plan { rootfs: Some(Box::new(rootfs)), ..bare() }, language.map(|language| language.to_string()))
+        }
+        other => {
+            let python = match other {
+                Some(Template::Python(path)) => Some(path.as_str()),
+                _ => defaults.python.as_deref(),
+            };
+            let python = interpreter::python(python).await?;
+            let node = interpreter::node(defaults.node.as_deref()).await?;
+            let runtime =
+                runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
+            (host(python.as_ref(), node.as_ref()), runtime)
+        }
+    };
     let resources = request.resources.or(defaults.resources);
     let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_LIFE);
-    let mut plan = plan(&resources, python.as_ref(), node.as_ref())?;
+    let mut plan = limited(base, &resources)?;
     plan.spares = defaults.spares.unwrap_or(SPARES);
-    let access = Access::of(request.network.as_ref().or(defaults.network.as_ref()))?;
+    let network = request.network.as_ref().or(defaults.network.as_ref());
+    let access = Access::of(network, plan.rootfs.is_none())?;
     plan.names = access.as_ref().map(Access::names).unwrap_or_default();
+    let lent: Vec<_> = defaults.mounts.iter().chain(&request.mounts).cloned().collect();
+    if !lent.is_empty() {
+        plan.mounts = looked_at(move || mounts::lend(&lent)).await?;
+    }
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
@@ -136,12 +158,10 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
     })
 }
 
-/// Names every option that this version does not honour.
-fn refuse(request: &CreateRequest) -> Result<()> {
-    if let Some(template) = &request.template_id {
-        return Err(not_yet(&format!("`templateId` ({template}) on the local provider")));
-    }
-    Ok(())
+/// Looks at what somebody has named on this machine: it may be on a disk that takes its time.
+async fn looked_at<T: Send + 'static>(look: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "this process is about to end")))
 }
 
 /// An id that nobody can guess.
@@ -180,7 +200,40 @@ fn runtime_here(asked: &str, python: Option<&Interpreter>, node: Option<&Interpr
     Ok(here)
 }
 
-fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Interpreter>) -> Result<Plan> {
+/// A root without anything of the host's in it, and without limits.
+fn bare() -> Plan {
+    Plan {
+        host: Vec::new(),
+        links: Vec::new(),
+        programs: Vec::new(),
+        hidden: Vec::new(),
+        names: Vec::new(),
+        disk: 0,
+        inodes: 0,
+        memory: 0,
+        processes: 0,
+        cpus: 0,
+        open_files: OPEN_FILES,
+        spares: SPARES,
+        rootfs: None,
+        mounts: Vec::new(),
+    }
+}
+
+/// A root with the programs of the host.
+fn host(python: Option<&Interpreter>, node: Option<&Interpreter>) -> Plan {
+    let mut plan = Plan { hidden: hidden(), ..bare() };
+    host_programs(&mut plan);
+    if let Some(python) = python {
+        add_python(&mut plan, python);
+    }
+    if let Some(node) = node {
+        add_node(&mut plan, node);
+    }
+    plan
+}
+
+fn limited(plan: Plan, resources: &Resources) -> Result<Plan> {
     let at_least = |name: &str, value: u64, least: u64| {
         if value < least {
             Err(Error::invalid(format!("`resources.{name}` is too small: {value}, at least {least}")))
@@ -205,28 +258,8 @@ fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Inter
             return Err(Error::invalid(format!("`resources.cpus` must be from 0.01 to 1024, got {cpus}")));
         }
     };
-    let mut plan = Plan {
-        host: Vec::new(),
-        links: Vec::new(),
-        programs: Vec::new(),
-        hidden: hidden(),
-        names: Vec::new(),
-        disk,
-        inodes: (disk / BYTES_PER_INODE).max(1024),
-        memory,
-        processes,
-        cpus,
-        open_files: OPEN_FILES,
-        spares: SPARES,
-    };
-    host_programs(&mut plan);
-    if let Some(python) = python {
-        add_python(&mut plan, python);
-    }
-    if let Some(node) = node {
-        add_node(&mut plan, node);
-    }
-    Ok(plan)
+    let inodes = (disk / BYTES_PER_INODE).max(1024);
+    Ok(Plan { disk, inodes, memory, processes, cpus, ..plan })
 }
 
 fn host_programs(plan: &mut Plan) {
@@ -322,7 +355,6 @@ fn link(plan: &mut Plan, names: &[&str], program: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::provider::Network;
 
     async fn resolved(request: CreateRequest) -> Result<Settings> {
@@ -391,14 +423,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_honoured_is_refused_by_name() {
-        let request = CreateRequest { template_id: Some("t".into()), ..CreateRequest::default() };
-        let (kind, message) = refusal(request).await;
-        assert_eq!(kind, ErrorKind::Unsupported);
-        assert!(message.contains("templateId"), "{message}");
-    }
-
-    #[tokio::test]
     async fn only_exact_names_are_part_of_the_plan() {
         let config = Config { network: Some(Network::Allow(vec!["a.org".to_owned()])), ..Config::default() };
         let with = async |network| {
@@ -452,7 +476,7 @@ mod tests {
         }
         let python = Interpreter { program: home.join("bin/python3.12"), packages: None };
         let node = Interpreter { program: home.join("bin/node"), packages: None };
-        let plan = plan(&Resources::default(), Some(&python), Some(&node)).expect("the defaults can be had");
+        let plan = host(Some(&python), Some(&node));
         fs::remove_dir_all(&home).expect("it was made here");
 
         let seen: Vec<_> =

@@ -37,8 +37,9 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// What is asked for; `None` if that is nothing.
-    pub(crate) fn of(network: Option<&Network>) -> Result<Option<Self>> {
+    /// What is asked for; `None` if that is nothing. The certificates of this machine are in most sandboxes, but not in
+    /// one with another root.
+    pub(crate) fn of(network: Option<&Network>, has_certificates: bool) -> Result<Option<Self>> {
         let Some(policy) = network.map(Policy::of).transpose()?.flatten() else { return Ok(None) };
         let mut ports: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
         for (name, port) in policy.names().filter(|(name, _)| !ITSELF.contains(name)) {
@@ -46,7 +47,7 @@ impl Access {
         }
         let addresses = (u32::from(FIRST)..).map(Ipv4Addr::from);
         let names = ports.into_iter().zip(addresses).map(|((name, ports), at)| (name, (at, ports))).collect();
-        Ok(Some(Self { policy, names, environment: environment() }))
+        Ok(Some(Self { policy, names, environment: environment(has_certificates) }))
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -72,7 +73,7 @@ impl Access {
 }
 
 /// The proxy, and the certificates of this machine: programs that bring their own would not trust what it trusts.
-fn environment() -> BTreeMap<String, String> {
+fn environment(has_certificates: bool) -> BTreeMap<String, String> {
     let proxy = format!("http://{PROXY}");
     let proxies =
         ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, proxy.as_str()));
@@ -80,7 +81,7 @@ fn environment() -> BTreeMap<String, String> {
     // From version 24 on, Node's own `fetch` and `http` follow the variables above if they are told to.
     let node = [("NODE_USE_ENV_PROXY", "1")];
     let file = CERTIFICATES.into_iter().find(|path| Path::new(path).is_file());
-    let certificates = file.map(|file| TRUSTED_BY.map(|name| (name, file)));
+    let certificates = file.filter(|_| has_certificates).map(|file| TRUSTED_BY.map(|name| (name, file)));
     let all = proxies.into_iter().chain(exceptions).chain(node).chain(certificates.into_iter().flatten());
     all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -91,13 +92,13 @@ mod tests {
 
     fn allowed(list: &[&str]) -> Access {
         let network = Network::Allow(list.iter().map(ToString::to_string).collect());
-        Access::of(Some(&network)).expect("it is possible").expect("it is a network")
+        Access::of(Some(&network), true).expect("it is possible").expect("it is a network")
     }
 
     #[test]
     fn no_network_is_no_access() {
-        assert!(Access::of(None).expect("it is possible").is_none());
-        assert!(Access::of(Some(&Network::None)).expect("it is possible").is_none());
+        assert!(Access::of(None, true).expect("it is possible").is_none());
+        assert!(Access::of(Some(&Network::None), true).expect("it is possible").is_none());
     }
 
     #[test]
