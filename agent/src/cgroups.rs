@@ -3,11 +3,13 @@
 //! Everything is reached through descriptors that are opened before the stage covers /sys.
 //! Version 1: each controller is a tree of its own, and the sandboxes' groups stand below the group that
 //! the broker is in, so that limits set on Node hold for them as well. Version 2: a group with processes
-//! cannot have controlled children, so they stand below the root of the tree.
+//! cannot have controlled children, so they stand below the root of the tree, or, for an ordinary user, below
+//! the nearest group around the broker's that was delegated to that user (`cgroups(7)`), as systemd does.
 
 use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use computesdk_agent::protocol::Plan;
@@ -255,8 +257,18 @@ fn version1(name: &str) -> Option<Vec<Tree>> {
 }
 
 fn version2(name: &str) -> Option<Vec<Tree>> {
-    let (mount, _) = mount_point(|kind, _| kind == "cgroup2")?;
-    let parent = open(&mount)?;
+    let (mount, root) = mount_point(|kind, _| kind == "cgroup2")?;
+    // Its line in /proc names no controllers. What lies outside of a cgroup namespace is none of ours.
+    let path = own_path("").filter(|path| !path.contains("/..")).unwrap_or_default();
+    let below = path.strip_prefix(root.trim_end_matches('/')).unwrap_or("");
+    let delegated = Path::new(below).ancestors().skip(1).filter(|group| group.parent().is_some());
+    std::iter::once(Path::new("/"))
+        .chain(delegated)
+        .find_map(|group| version2_below(open(&format!("{mount}{}", group.display()))?, name))
+}
+
+/// Makes the broker's group below this one, if this process may.
+fn version2_below(parent: OwnedFd, name: &str) -> Option<Vec<Tree>> {
     let controllers = "+memory +pids +cpu";
     write(&parent, "cgroup.subtree_control", controllers).ok()?;
     let own = make_group(&parent, name)?;

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use computesdk_agent::protocol::Plan;
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, Scope,
+    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use crate::step::{Result, Step, checked};
@@ -156,23 +156,20 @@ pub fn landlock() -> Result<Option<i32>> {
         5 => ABI::V5,
         _ => ABI::V6,
     };
-    match confine(abi) {
-        Ok(status) if status != RulesetStatus::NotEnforced => Ok(Some(version)),
+    match rules(abi).and_then(|rules| Ok(rules.restrict_self()?)) {
+        Ok(status) if status.ruleset != RulesetStatus::NotEnforced => Ok(Some(version)),
         _ => Err(std::io::Error::from_raw_os_error(libc::EPERM)).step("apply landlock"),
     }
 }
 
-fn confine(abi: ABI) -> std::result::Result<RulesetStatus, Box<dyn std::error::Error>> {
+fn rules(abi: ABI) -> std::result::Result<RulesetCreated, Box<dyn std::error::Error>> {
     let everything: BitFlags<AccessFs> = AccessFs::from_all(abi);
     let allowed = everything & !(AccessFs::MakeChar | AccessFs::MakeBlock);
-    let status = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(everything)?
-        .scope(Scope::from_all(abi))?
-        .create()?
-        .add_rule(PathBeneath::new(PathFd::new("/")?, allowed))?
-        .restrict_self()?;
-    Ok(status.ruleset)
+    let scopes: BitFlags<Scope> = Scope::from_all(abi);
+    let rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(everything)?;
+    // Before version 6 there are none, and to ask for none is an error.
+    let rules = if scopes.is_empty() { rules } else { rules.scope(scopes)? };
+    Ok(rules.create()?.add_rule(PathBeneath::new(PathFd::new("/")?, allowed))?)
 }
 
 fn landlock_version() -> i32 {
@@ -187,4 +184,16 @@ fn landlock_version() -> i32 {
 fn prctl(option: libc::c_int, argument: libc::c_ulong) -> std::io::Result<()> {
     // SAFETY: the options used here take numbers only.
     checked(unsafe { libc::prctl(option, argument, 0, 0, 0) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_rules_for_every_version_of_landlock() {
+        for abi in [ABI::V2, ABI::V3, ABI::V4, ABI::V5, ABI::V6] {
+            assert!(rules(abi).is_ok(), "{abi:?}: {:?}", rules(abi).err());
+        }
+    }
 }

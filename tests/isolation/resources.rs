@@ -154,9 +154,9 @@ async fn processors_are_limited_where_a_cgroup_can_be_had(at: At) {
     let sandbox = at.create(request).await;
     let source = "import os, time
 for _ in range(3): os.fork()
-end = time.time() + 2
+begun, end = time.process_time(), time.time() + 2
 while time.time() < end: pass
-print(time.process_time(), flush=True)";
+print(time.process_time() - begun, flush=True)";
     let used: f64 = python(&sandbox, source).await.lines().map(|line| line.parse::<f64>().unwrap()).sum();
     assert!(used < 0.25 * 2.0 * 1.6, "{used} s of 2 s");
 }

@@ -254,7 +254,13 @@ impl Ticket {
     /// The files of its cgroups that count what it uses: see [`BrokerReply::Meters`]. One asks at a time.
     pub(super) async fn meters(&self) -> Result<Vec<OwnedFd>> {
         let (sender, receiver) = oneshot::channel();
-        self.broker.state().measuring.insert(self.number, sender);
+        {
+            let mut state = self.broker.state();
+            if state.dead {
+                return Err(ended());
+            }
+            state.measuring.insert(self.number, sender);
+        }
         let request = BrokerRequest::Meters { id: self.number };
         self.broker.send(&request, None).await.map_err(error::of_sending)?;
         receiver.await.map_err(|_| ended())

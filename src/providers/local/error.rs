@@ -257,7 +257,9 @@ pub(super) fn restriction() -> Option<(String, String)> {
 pub(super) fn no_cgroups() -> (&'static str, &'static str) {
     (
         "this process may not make cgroups",
-        "run as root; in a container /sys/fs/cgroup must be writable too (`-v /sys/fs/cgroup:/sys/fs/cgroup:rw`)",
+        "run as root, or, with cgroups of version 2, in a group that is delegated to this user \
+         (`systemd-run --user --scope node …`); in a container /sys/fs/cgroup must be writable \
+         (`-v /sys/fs/cgroup:/sys/fs/cgroup:rw`)",
     )
 }
 

@@ -52,7 +52,11 @@ impl Meters {
     /// Looks at a sandbox.
     pub(super) async fn read(&self, instance: &LocalInstance, limits: &Limits) -> Result<Metrics> {
         let counted = match limits.enforcement {
-            Enforcement::Cgroup => Counted::read(self.files.get_or_try_init(|| open(instance)).await?),
+            // Where they cannot be had now, process 1 counts, as if there were none.
+            Enforcement::Cgroup => {
+                let files = self.files.get_or_try_init(|| open(instance)).await;
+                files.map_or_else(|_| Counted::default(), |files| Counted::read(files))
+            }
             Enforcement::PerProcess | Enforcement::Machine => Counted::default(),
         };
         let processes = !counted.is_complete();
