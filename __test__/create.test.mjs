@@ -10,7 +10,6 @@ import {
   createCompute,
   InvalidArgumentError,
   local,
-  UnsupportedError,
 } from '../index.js'
 import { failure, sandbox, test, works } from './support.mjs'
 
