@@ -16,6 +16,7 @@
 //! * [`mounts`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
 //! * [`spawn`] over [`streams`], [`files`], [`rename`], [`jobs`], [`ports`] – what it is asked for.
+//! * [`warm`] – interpreters that are up before there is code for them.
 //! * [`copy`], [`place`], [`tree`] – what becomes of trees of files.
 //!
 //! The messages are in `protocol`, in the library half of this crate.
@@ -44,6 +45,7 @@ mod stage;
 mod step;
 mod streams;
 mod tree;
+mod warm;
 
 fn main() -> std::process::ExitCode {
     broker::run()

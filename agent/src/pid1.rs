@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use computesdk_agent::channel;
-use computesdk_agent::protocol::{DATAGRAM, Plan, Reply, Request, Trouble, decode, encode};
+use computesdk_agent::protocol::{Command, DATAGRAM, Plan, Reply, Request, Trouble, decode, encode};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
@@ -20,6 +20,7 @@ use crate::rename::rename;
 use crate::spawn::{self, Spawner, Started};
 use crate::step::checked;
 use crate::tree::Tree;
+use crate::warm::{Place, Seat, Turn, Warm};
 
 /// The number of what nobody has asked for.
 const NOBODY: u32 = 0;
@@ -34,6 +35,7 @@ struct Pid1 {
     replacements: HashMap<u32, Replacement>,
     /// What jobs have left that were killed.
     rests: Vec<Tree>,
+    warm: Warm,
 }
 
 /// A process that a request started.
@@ -58,20 +60,19 @@ pub fn run(link: OwnedFd, plan: &Plan) -> i32 {
         hung_up: Vec::new(),
         replacements: HashMap::new(),
         rests: Vec::new(),
+        warm: Warm::new(plan.processes, &plan.warm),
     };
     let mut buffer = vec![0; DATAGRAM + 1];
     loop {
-        let mut polled = [PollFd::new(&pid1.link, PollFlags::IN), PollFd::new(&ends, PollFlags::IN)];
-        match rustix::event::poll(&mut polled, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return 1,
-        }
-        let [asked, ended] = polled.map(|one| !one.revents().is_empty());
+        let Ok([asked, ended, came]) = pid1.wait(&ends) else { return 1 };
         if ended {
             let mut sink = [0; 128];
             while rustix::io::read(&ends, &mut sink).is_ok() {}
             pid1.reap();
             pid1.clear();
+        }
+        if came {
+            pid1.seat();
         }
         if asked {
             match channel::receive(&pid1.link, &mut buffer, true) {
@@ -82,6 +83,10 @@ pub fn run(link: OwnedFd, plan: &Plan) -> i32 {
                 Ok(None) | Err(_) => return 0,
             }
         }
+        if !(asked || ended || came) {
+            pid1.warm.tend(&mut pid1.spawner);
+        }
+        pid1.start_late();
     }
 }
 
@@ -98,6 +103,20 @@ fn watch_children() -> std::io::Result<OwnedFd> {
 }
 
 impl Pid1 {
+    /// Waits until there is something to do: a request, an ended child, an interpreter that has come. None of them is a
+    /// time that has passed.
+    fn wait(&self, ends: &OwnedFd) -> Result<[bool; 3], Errno> {
+        let mut polled = Vec::with_capacity(3);
+        let watched = [Some(&self.link), Some(ends), self.warm.coming()];
+        polled.extend(watched.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        match rustix::event::poll(&mut polled, self.warm.patience().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        Ok([0, 1, 2]
+            .map(|number| polled.get(number).is_some_and(|one: &PollFd<'_>| !one.revents().is_empty())))
+    }
+
     fn answer(&mut self, request: Request) {
         let (id, answer) = match request {
             Request::Spawn { id, command } => (id, self.spawn(id, &command)),
@@ -139,7 +158,19 @@ impl Pid1 {
             }
             Request::Socket { id, v6 } => (id, socket(id, v6)),
             Request::Listens { id, port } => (id, listens(id, port)),
+            Request::Run { id, command, interpreter } => {
+                match self.warm.place(&mut self.spawner, id, &command, interpreter) {
+                    Place::Taken(seat) => self.run(id, &command, Some(seat)),
+                    Place::Coming => self.warm.queue(id, command),
+                    Place::Cold => self.run(id, &command, None),
+                }
+                return;
+            }
         };
+        self.tell(id, answer);
+    }
+
+    fn tell(&mut self, id: u32, answer: Answer) {
         let (reply, descriptors) = answer.unwrap_or_else(|(trouble, errno)| {
             (Reply::Failed { id, trouble, errno: errno.raw_os_error() }, vec![])
         });
@@ -184,15 +215,18 @@ impl Pid1 {
                 return self.tell_who_is_gone();
             }
             if libc::WIFSTOPPED(status) {
-                // A command may stop itself; a job that a command has stopped would never answer.
-                if self.running.get(&pid).is_some_and(|running| running.job) {
-                    // SAFETY: a plain system call; a child that has not been reaped keeps its number.
-                    unsafe { libc::kill(pid, libc::SIGKILL) };
+                // A command may stop itself; what a command has stopped of ours would never answer.
+                match self.running.get(&pid) {
+                    Some(running) if running.job => spawn::end(pid),
+                    Some(_) => {}
+                    None => self.warm.stopped(pid),
                 }
                 continue;
             }
-            // Anything else was orphaned in the sandbox and came here to be reaped.
+            // Anything else waited for code, or was orphaned in the sandbox and came here to be reaped.
+            self.warm.ended(pid);
             if let Some(Running { id, rest, .. }) = self.running.remove(&pid) {
+                self.warm.over(id);
                 let (code, signal) = if libc::WIFSIGNALED(status) {
                     self.rests.extend(rest);
                     (0, libc::WTERMSIG(status))
@@ -234,9 +268,39 @@ impl Pid1 {
         (Reply::Started { id, pid: started.pid as u32 }, started.descriptors)
     }
 
-    fn spawn(&mut self, id: u32, command: &computesdk_agent::protocol::Command) -> Answer {
-        let started = self.spawner.start(id, command)?;
+    fn spawn(&mut self, id: u32, command: &Command) -> Answer {
+        let started = match self.spawner.start(id, command) {
+            // What only waits makes room for what is to run.
+            Err((Trouble::Program, Errno::AGAIN)) if self.warm.make_room() => self.spawner.start(id, command),
+            started => started,
+        }?;
         Ok(self.started(id, started, false))
+    }
+
+    /// Runs code in an interpreter that is up, if there is one and it is what it should be; else in a new one.
+    fn run(&mut self, id: u32, command: &Command, seat: Option<Seat>) {
+        // Who takes part in a command already is not what it says.
+        let seat = seat.filter(|seat| !self.running.contains_key(&seat.pid()));
+        let answer = match seat.map(|seat| seat.run(id, command)) {
+            Some(Ok(started)) => Ok(self.started(id, started, false)),
+            Some(Err(_)) | None => self.spawn(id, command),
+        };
+        self.tell(id, answer);
+        self.warm.refill();
+    }
+
+    /// An interpreter has come: code may be waiting for it.
+    fn seat(&mut self) {
+        if let Some((Turn { id, command, .. }, seat)) = self.warm.came() {
+            self.run(id, &command, Some(seat));
+        }
+    }
+
+    /// Runs code in interpreters of its own that has waited too long for one that is up.
+    fn start_late(&mut self) {
+        for Turn { id, command, .. } in self.warm.too_late() {
+            self.run(id, &command, None);
+        }
     }
 
     fn signal(&self, target: u32, signal: i32) {

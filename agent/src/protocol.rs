@@ -210,6 +210,20 @@ wire! {
         pub open_files: u64,
         /// How many like this one are to be made in advance for the next who ask.
         pub spares: u8,
+        /// Interpreters that are up before anybody asks for them.
+        pub warm: Vec<Interpreter>,
+    }
+
+    /// An interpreter that is to be up before there is code for it.
+    pub struct Interpreter {
+        /// What it is called by, in what it runs too: `python3`.
+        pub program: String,
+        /// What it starts with. Secrets have no place here: every command can read it.
+        pub env: BTreeMap<String, String>,
+        /// Modules that it has imported.
+        pub preload: Vec<String>,
+        /// Whether it stays where nobody has asked for a while.
+        pub stays: bool,
     }
 
     /// A host directory inside the sandbox.
@@ -292,6 +306,8 @@ wire! {
         Rename = 20 { id: u32, from: String, to: String, },
         /// Copies a file or a tree. Answered by `Started` with a pipe of a [`Halt`] if it fails, then `Exited`.
         Copy = 21 { id: u32, from: String, to: String, },
+        /// As `Spawn`, for code: what runs may be an interpreter that was up before.
+        Run = 60 { id: u32, command: Command, interpreter: Interpreter, },
     }
 
     /// Agent → core.

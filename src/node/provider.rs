@@ -6,7 +6,7 @@ use napi::bindgen_prelude::{External, Unknown};
 use napi_derive::napi;
 
 use super::convert::{self, Fields};
-use super::create;
+use super::{create, warm};
 use crate::provider::{self as contract, not_yet};
 use crate::providers::{docker, e2b, local as local_provider};
 
@@ -19,8 +19,18 @@ fn handle(provider: impl contract::Provider + 'static) -> Handle {
 
 #[napi(skip_typescript)]
 pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
-    const OPTIONS: [&str; 9] =
-        ["timeout", "runtime", "resources", "python", "node", "spares", "network", "mounts", "templates"];
+    const OPTIONS: [&str; 10] = [
+        "timeout",
+        "runtime",
+        "resources",
+        "python",
+        "node",
+        "spares",
+        "warm",
+        "network",
+        "mounts",
+        "templates",
+    ];
     let fields = Fields::of("local", &config, &OPTIONS)?;
     for later in ["network", "mounts", "templates"] {
         // No network is what there is.
@@ -39,6 +49,7 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
         python: fields.string("python")?,
         node: fields.string("node")?,
         spares: fields.whole("spares", 16)?.map(|spares| spares as u8),
+        warm: warm::warm(&fields)?,
     };
     Ok(handle(local_provider::Local::new(config)))
 }

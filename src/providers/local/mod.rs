@@ -6,6 +6,7 @@
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
+//! * `warm` – interpreters that are up before there is code for them.
 //! * `ports`, `tcp`, `url` – connections from this machine to what listens inside.
 //! * `error` – what the kernel said, in words that tell the cause and the cure.
 //!
@@ -45,8 +46,10 @@ mod pty;
 mod tcp;
 #[cfg(target_os = "linux")]
 mod url;
+#[cfg(target_os = "linux")]
+mod warm;
 
-pub use config::Config;
+pub use config::{Config, Warm};
 
 /// The provider `local`. All values of it in a process see the same sandboxes; other processes do not.
 #[derive(Debug, Default)]

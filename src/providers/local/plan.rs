@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use computesdk_agent::protocol::{Bind, Plan};
+use computesdk_agent::protocol::{self, Bind, Plan};
 
 use super::config::Config;
 use super::interpreter::{self, Interpreter};
-use super::url;
+use super::{url, warm};
 use crate::code::{self, Language};
 use crate::config;
 use crate::error::{Error, Result};
@@ -68,6 +68,8 @@ pub(super) struct Settings {
     pub(super) envs: BTreeMap<String, String>,
     /// What the interpreters need in the environment to find themselves.
     pub(super) interpreters: BTreeMap<String, String>,
+    /// The interpreter that takes code, where it is up.
+    pub(super) warm: Option<protocol::Interpreter>,
     pub(super) enforce: bool,
     /// The host in its URLs.
     pub(super) host: String,
@@ -118,13 +120,17 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
     let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_LIFE);
     let mut plan = plan(&resources, python.as_ref(), node.as_ref())?;
     plan.spares = defaults.spares.unwrap_or(SPARES);
+    let interpreters: BTreeMap<_, _> = shared_library(&plan).into_iter().collect();
+    let warm = warm::interpreter(&defaults.warm, python.is_some(), &interpreters)?;
+    plan.warm.extend(warm.clone().filter(|interpreter| interpreter.stays));
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
         timeout,
         metadata: request.metadata.clone(),
         envs: request.envs.clone(),
-        interpreters: shared_library(&plan).into_iter().collect(),
+        interpreters,
+        warm,
         enforce: resources.enforce.unwrap_or(false),
         host: url::host(request.domain.as_deref())?,
         ports: request.ports.clone(),
@@ -218,6 +224,7 @@ fn plan(resources: &Resources, python: Option<&Interpreter>, node: Option<&Inter
         cpus,
         open_files: OPEN_FILES,
         spares: SPARES,
+        warm: Vec::new(),
     };
     host_programs(&mut plan);
     if let Some(python) = python {
