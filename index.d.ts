@@ -728,6 +728,18 @@ export interface LocalConfig {
    */
   spares?: number | undefined
   /**
+   * Whether a Python is up before there is code for it, so that `runCode` takes as long as a fork.
+   *
+   * Default: after the first `runCode` in Python of a sandbox, until there has been none for 30 s. `false`: never.
+   * `{ python: true }`: from the beginning, in sandboxes made in advance too, to the end of the sandbox;
+   * `{ python: { preload } }`: likewise, with these modules imported. Code is the same either way, and has variables and
+   * modules of its own each time.
+   *
+   * @example
+   * const data = local({ warm: { python: { preload: ['numpy', 'pandas'] } } })
+   */
+  warm?: boolean | WarmInterpreters | undefined
+  /**
    * What of the network they reach. Default: `'none'`.
    *
    * @example
@@ -757,6 +769,27 @@ export interface LocalConfig {
    * ```
    */
   templates?: Readonly<Record<string, LocalTemplate>> | undefined
+}
+
+/** The interpreters that sandboxes of `local` have up before there is code for them. */
+export interface WarmInterpreters {
+  /** `true` is as `{}`: no module is imported in advance. `false`: none is up. */
+  python?: boolean | WarmPython | undefined
+  /**
+   * Node.js cannot fork.
+   *
+   * Not part of this version: `local` throws `UnsupportedError`.
+   */
+  node?: boolean | undefined
+}
+
+/** A Python that is up before there is code for it. */
+export interface WarmPython {
+  /**
+   * Modules that it has imported, 64 at most. One that is not there is left out: code that imports it is told. What they
+   * read of the environment when they are imported is the sandbox' own.
+   */
+  preload?: readonly string[] | undefined
 }
 
 /** What `docker({ … })` takes. Not part of this version. */

@@ -17,7 +17,7 @@ const bare = { env: { PATH: '/usr/bin:/bin' } }
 
 const python = existsSync(PYTHON) ? PYTHON : undefined
 compute.setConfig({ provider: local({ python }) })
-const cold = local({ python, spares: 0 })
+const cold = local({ python, spares: 0, warm: false })
 
 const times = (count, work) => Promise.all(Array.from({ length: count }, work))
 const OUTPUT = 'head -c 100000000 /dev/zero'
@@ -40,6 +40,7 @@ require('node:http').createServer((request, response) => {
 /** Sandboxes, commands and code. */
 export async function commands() {
   const sandbox = await compute.sandbox.create({ timeout: 0 })
+  const unwarmed = await cold.sandbox.create({ timeout: 0 })
   const docker = container()
   let last
 
@@ -87,7 +88,12 @@ export async function commands() {
       node: () => times(64, () => ended('/bin/true')),
     },
     {
-      what: "runCode('print(1)')",
+      what: "runCode('print(1)'), the first",
+      ours: () => unwarmed.runCode('print(1)'),
+      node: () => ended(PYTHON, ['-c', 'print(1)'], bare),
+    },
+    {
+      what: "runCode('print(1)'), later",
       ours: () => sandbox.runCode('print(1)'),
       node: () => ended(PYTHON, ['-c', 'print(1)'], bare),
     },
@@ -105,7 +111,7 @@ export async function commands() {
     },
   ]
   const end = async () => {
-    await sandbox.destroy()
+    await Promise.all([sandbox, unwarmed].map((one) => one.destroy()))
     docker?.stop()
   }
   return { table, end }

@@ -7,7 +7,7 @@ cargo build --package e2b-fake --locked
 cargo test --workspace --exclude computesdk-agent --no-default-features --locked
 cargo test --package computesdk-agent --features program --locked
 if [ "$(id -u)" = 0 ]; then
-  for suite in conformance isolation broker; do
+  for suite in conformance isolation warm broker; do
     program=$(cargo test --no-default-features --locked --test "$suite" --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$/\1/p')
     scripts/as-nobody.sh "$program"
   done

@@ -431,9 +431,11 @@ fn interpreter(
         Language::Node => vec!["node".to_owned()],
     };
     let mut stdin = command.stdin || options.stdin.is_some();
+    let mut code = None;
     if source.len() < MAX_ARGUMENT {
         argv.push(if language == Language::Python { "-c" } else { "-e" }.to_owned());
         argv.push(source.to_owned());
+        code = Some(language);
     } else if stdin {
         return Err(Error::invalid(format!(
             "`stdin` cannot be combined with code of {MAX_ARGUMENT} bytes or more"
@@ -448,7 +450,7 @@ fn interpreter(
     if source.contains('\0') {
         return Err(Error::invalid("`code` contains a NUL character"));
     }
-    Ok((Command { program: Program::Args(argv), stdin, ..command }, options))
+    Ok((Command { program: Program::Args(argv), code, stdin, ..command }, options))
 }
 
 fn refuse_broken_source(language: Language, output: Output) -> Result<CodeOutput> {

@@ -177,7 +177,7 @@ impl Broker {
         let link = received.descriptors.pop();
         match (decode(received.bytes(buffer)), link) {
             (Some(BrokerRequest::Create { id, plan }), Some(link)) => {
-                let reply = match self.create(id, plan, &link) {
+                let reply = match self.create(id, *plan, &link) {
                     Ok(()) => BrokerReply::Created { id },
                     Err(failure) => BrokerReply::Refused { id, failure },
                 };

@@ -17,6 +17,7 @@
 //! * [`mounts`], [`rootfs`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
 //! * [`spawn`] over [`streams`] and [`guard`], [`files`], [`rename`], [`jobs`], [`ports`] – what it is asked for.
+//! * [`warm`] – interpreters that are up before there is code for them.
 //! * [`copy`], [`place`], [`tree`] – what becomes of trees of files.
 //! * [`usage`] – what a sandbox uses.
 //!
@@ -52,6 +53,7 @@ mod step;
 mod streams;
 mod tree;
 mod usage;
+mod warm;
 
 fn main() -> std::process::ExitCode {
     broker::run()

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use computesdk_agent::channel;
-use computesdk_agent::protocol::{DATAGRAM, Plan, Reply, Request, Trouble, decode, encode};
+use computesdk_agent::protocol::{Command, DATAGRAM, Plan, Reply, Request, Trouble, decode, encode};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
@@ -23,6 +23,7 @@ use crate::spawn::{self, Spawner, Started};
 use crate::step::checked;
 use crate::tree::Tree;
 use crate::usage;
+use crate::warm::{Place, Seat, Turn, Warm};
 
 /// The number of what nobody has asked for.
 const NOBODY: u32 = 0;
@@ -39,6 +40,7 @@ struct Pid1 {
     rests: Vec<Tree>,
     /// How often memory was not enough, where that is counted.
     kills: Option<Kills>,
+    warm: Warm,
 }
 
 /// A process that a request started.
@@ -68,18 +70,11 @@ pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, plan: &Plan)
         replacements: HashMap::new(),
         rests: Vec::new(),
         kills,
+        warm: Warm::new(plan.processes, &plan.warm),
     };
     let mut buffer = vec![0; DATAGRAM + 1];
     loop {
-        // Where there is no door, the link in its place says nothing new.
-        let at_the_door = door.as_ref().map_or(pid1.link.as_fd(), Door::as_fd);
-        let mut polled = [pid1.link.as_fd(), ends.as_fd(), at_the_door]
-            .map(|one| PollFd::from_borrowed_fd(one, PollFlags::IN));
-        match rustix::event::poll(&mut polled, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return 1,
-        }
-        let [asked, ended, knocked] = polled.map(|one| !one.revents().is_empty());
+        let Ok([asked, ended, knocked, came]) = pid1.wait(&ends, door.as_ref()) else { return 1 };
         if let Some(door) = door.as_ref().filter(|_| knocked) {
             door.answer();
         }
@@ -88,6 +83,9 @@ pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, plan: &Plan)
             while rustix::io::read(&ends, &mut sink).is_ok() {}
             pid1.reap();
             pid1.clear();
+        }
+        if came {
+            pid1.seat();
         }
         if asked {
             match channel::receive(&pid1.link, &mut buffer, true) {
@@ -98,6 +96,10 @@ pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, plan: &Plan)
                 Ok(None) | Err(_) => return 0,
             }
         }
+        if !(asked || ended || knocked || came) {
+            pid1.warm.tend(&mut pid1.spawner);
+        }
+        pid1.start_late();
     }
 }
 
@@ -114,6 +116,25 @@ fn watch_children() -> std::io::Result<OwnedFd> {
 }
 
 impl Pid1 {
+    /// Waits until there is something to do: a request, an ended child, somebody at the door, an interpreter that has
+    /// come. None of them is a time that has passed.
+    fn wait(&self, ends: &OwnedFd, door: Option<&Door>) -> Result<[bool; 4], Errno> {
+        let watched = [
+            Some(self.link.as_fd()),
+            Some(ends.as_fd()),
+            door.map(Door::as_fd),
+            self.warm.coming().map(AsFd::as_fd),
+        ];
+        let mut polled: Vec<_> =
+            watched.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        match rustix::event::poll(&mut polled, self.warm.patience().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let mut polled = polled.iter().map(|one| !one.revents().is_empty());
+        Ok(watched.map(|fd| fd.is_some() && polled.next().unwrap_or(false)))
+    }
+
     fn answer(&mut self, request: Request) {
         let (id, answer) = match request {
             Request::Spawn { id, command } => (id, self.spawn(id, &command)),
@@ -157,7 +178,19 @@ impl Pid1 {
             Request::Socket { id, v6 } => (id, socket(id, v6)),
             Request::Listens { id, port } => (id, listens(id, port)),
             Request::Measure { id, processes } => (id, measure(id, processes)),
+            Request::Run { id, command, interpreter } => {
+                match self.warm.place(&mut self.spawner, id, &command, interpreter) {
+                    Place::Taken(seat) => self.run(id, &command, Some(seat)),
+                    Place::Coming => self.warm.queue(id, command),
+                    Place::Cold => self.run(id, &command, None),
+                }
+                return;
+            }
         };
+        self.tell(id, answer);
+    }
+
+    fn tell(&mut self, id: u32, answer: Answer) {
         let (reply, descriptors) = answer.unwrap_or_else(|(trouble, errno)| {
             (Reply::Failed { id, trouble, errno: errno.raw_os_error() }, vec![])
         });
@@ -202,15 +235,18 @@ impl Pid1 {
                 return self.tell_who_is_gone();
             }
             if libc::WIFSTOPPED(status) {
-                // A command may stop itself; a job that a command has stopped would never answer.
-                if self.running.get(&pid).is_some_and(|running| running.job) {
-                    // SAFETY: a plain system call; a child that has not been reaped keeps its number.
-                    unsafe { libc::kill(pid, libc::SIGKILL) };
+                // A command may stop itself; what a command has stopped of ours would never answer.
+                match self.running.get(&pid) {
+                    Some(running) if running.job => spawn::end(pid),
+                    Some(_) => {}
+                    None => self.warm.stopped(pid),
                 }
                 continue;
             }
-            // Anything else was orphaned in the sandbox and came here to be reaped.
+            // Anything else waited for code, or was orphaned in the sandbox and came here to be reaped.
+            self.warm.ended(pid);
             if let Some(running) = self.running.remove(&pid) {
+                self.warm.over(running.id);
                 let (code, signal) = if libc::WIFSIGNALED(status) {
                     (0, libc::WTERMSIG(status))
                 } else {
@@ -276,15 +312,51 @@ impl Pid1 {
         (Reply::Started { id, pid: started.pid as u32 }, started.descriptors)
     }
 
-    fn spawn(&mut self, id: u32, command: &computesdk_agent::protocol::Command) -> Answer {
+    fn spawn(&mut self, id: u32, command: &Command) -> Answer {
         let kills = self.count_kills();
-        let started = self.spawner.start(id, command)?;
+        let started = match self.spawner.start(id, command) {
+            // What only waits makes room for what is to run.
+            Err((Trouble::Program, Errno::AGAIN)) if self.warm.make_room() => self.spawner.start(id, command),
+            started => started,
+        }?;
+        Ok(self.begun(id, started, kills))
+    }
+
+    /// A command runs, before which the kernel had killed so often.
+    fn begun(&mut self, id: u32, started: Started, kills: u64) -> (Reply, Vec<OwnedFd>) {
         let pid = started.pid;
         let answer = self.started(id, started, false);
         if let Some(running) = self.running.get_mut(&pid) {
             running.kills = kills;
         }
-        Ok(answer)
+        answer
+    }
+
+    /// Runs code in an interpreter that is up, if there is one and it is what it should be; else in a new one.
+    fn run(&mut self, id: u32, command: &Command, seat: Option<Seat>) {
+        let kills = self.count_kills();
+        // Who takes part in a command already is not what it says.
+        let seat = seat.filter(|seat| !self.running.contains_key(&seat.pid()));
+        let answer = match seat.map(|seat| seat.run(id, command)) {
+            Some(Ok(started)) => Ok(self.begun(id, started, kills)),
+            Some(Err(_)) | None => self.spawn(id, command),
+        };
+        self.tell(id, answer);
+        self.warm.refill();
+    }
+
+    /// An interpreter has come: code may be waiting for it.
+    fn seat(&mut self) {
+        if let Some((Turn { id, command, .. }, seat)) = self.warm.came() {
+            self.run(id, &command, Some(seat));
+        }
+    }
+
+    /// Runs code in interpreters of its own that has waited too long for one that is up.
+    fn start_late(&mut self) {
+        for Turn { id, command, .. } in self.warm.too_late() {
+            self.run(id, &command, None);
+        }
     }
 
     fn signal(&mut self, target: u32, signal: i32) {

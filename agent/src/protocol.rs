@@ -231,6 +231,20 @@ wire! {
         pub rootfs: Option<Box<Lent>>,
         /// What the user lends, those first that others are mounted in.
         pub mounts: Vec<Lent>,
+        /// Interpreters that are up before anybody asks for them.
+        pub warm: Vec<Interpreter>,
+    }
+
+    /// An interpreter that is to be up before there is code for it.
+    pub struct Interpreter {
+        /// What it is called by, in what it runs too: `python3`.
+        pub program: String,
+        /// What it starts with. Secrets have no place here: every command can read it.
+        pub env: BTreeMap<String, String>,
+        /// Modules that it has imported.
+        pub preload: Vec<String>,
+        /// Whether it stays where nobody has asked for a while.
+        pub stays: bool,
     }
 
     /// A directory or a file of the host that its user lends to a sandbox.
@@ -272,7 +286,7 @@ wire! {
     /// Core → broker.
     pub enum BrokerRequest {
         /// Makes a sandbox. Comes with the agent's end of the socket that leads to it.
-        Create = 0 { id: u32, plan: Plan, },
+        Create = 0 { id: u32, plan: Box<Plan>, },
         /// Ends a sandbox. Answered by `Gone` when its last process is.
         Destroy = 1 { id: u32, },
         /// Asks for the files in which the kernel counts what a sandbox uses. Answered by `Meters`.
@@ -348,6 +362,8 @@ wire! {
         Copy = 21 { id: u32, from: String, to: String, },
         /// Looks at what the sandbox uses; at its processes only if asked to. Answered by `Measured`.
         Measure = 50 { id: u32, processes: bool, },
+        /// As `Spawn`, for code: what runs may be an interpreter that was up before.
+        Run = 60 { id: u32, command: Command, interpreter: Interpreter, },
     }
 
     /// Agent → core.

@@ -10,6 +10,7 @@ use computesdk_agent::protocol::{Access, Command, Lent, Plan, SCRIPT_FD, Trouble
 use rustix::io::Errno;
 
 use crate::guard;
+use crate::step::checked;
 use crate::streams::Streams;
 
 /// A command is marked, so that all that comes of it can be found however it is orphaned or renamed: its
@@ -17,6 +18,10 @@ use crate::streams::Streams;
 /// microseconds and its number. Limits are inherited for ever, can be read by the same user, and never be
 /// raised again; a filter keeps them from being lowered ([`KEEP_MARK`]).
 const MARK: libc::rlim_t = 1 << 40;
+
+/// The mark of interpreters that wait for code (`warm`), and of all that comes of them but runs. It is above that of
+/// every command, so that process 1 can give one of them the mark of its run.
+const WAITING: libc::rlim_t = 1 << 41;
 
 /// Lets nobody who is marked change a mark, be it to a lower one: `prlimit64(_, RLIMIT_RTTIME, new, _)` with
 /// a `new`, and `setrlimit(RLIMIT_RTTIME, _)`, are refused. Marks are set under process 1's own filter,
@@ -110,14 +115,6 @@ impl Spawner {
     /// and can be opened again through /dev/stdout.
     pub fn start(&mut self, id: u32, command: &Command) -> Result<Started, (Trouble, Errno)> {
         let program = |errno| (Trouble::Program, errno);
-        let text = |text: &String| CString::new(text.as_bytes()).map_err(|_| program(Errno::INVAL));
-        let argv = command.argv.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-        let env = command
-            .env
-            .iter()
-            .map(|(name, value)| text(&format!("{name}={value}")))
-            .collect::<Result<Vec<_>, _>>()?;
-
         let Streams { ours, theirs } = match command.terminal {
             Some(size) => Streams::terminal(size).map_err(|errno| (Trouble::Terminal, errno))?,
             None => Streams::pipes(command.stdin).map_err(program)?,
@@ -126,29 +123,60 @@ impl Spawner {
             Some(script) => Some(channel::sealed(&script.0).map_err(program)?),
             None => None,
         };
+        let pid = self.launch(command, &theirs, script.as_ref(), MARK + libc::rlim_t::from(id))?;
+        // Only now, after exec, may the user open files of the process; and only from outside, since this
+        // process' own are hidden.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+        Ok(Started { pid, descriptors: ours })
+    }
 
+    /// Starts a program that is to wait for code: it finds `link` on [`SCRIPT_FD`] and reads and writes `streams`.
+    pub fn start_waiting(
+        &mut self,
+        command: &Command,
+        streams: &[OwnedFd],
+        link: &OwnedFd,
+    ) -> Result<i32, (Trouble, Errno)> {
+        let pid = self.launch(command, streams, Some(link), WAITING)?;
+        // When memory runs out, what waits goes before what runs.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "1000");
+        Ok(pid)
+    }
+
+    fn launch(
+        &mut self,
+        command: &Command,
+        streams: &[OwnedFd],
+        third: Option<&OwnedFd>,
+        mark: libc::rlim_t,
+    ) -> Result<i32, (Trouble, Errno)> {
+        let program = |errno| (Trouble::Program, errno);
+        let text = |text: &String| CString::new(text.as_bytes()).map_err(|_| program(Errno::INVAL));
+        let argv = command.argv.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        let env = command
+            .env
+            .iter()
+            .map(|(name, value)| text(&format!("{name}={value}")))
+            .collect::<Result<Vec<_>, _>>()?;
         let prepared = Prepared {
             programs: candidates(command).map_err(program)?,
             argv: pointers(&argv),
             env: pointers(&env),
             cwd: text(&command.cwd)?,
-            standard: [0, 1, 2].map(|stream: usize| theirs[stream.min(theirs.len() - 1)].as_raw_fd()),
+            standard: [0, 1, 2].map(|stream: usize| streams[stream.min(streams.len() - 1)].as_raw_fd()),
             terminal: command.terminal.is_some(),
-            script: script.as_ref().map(AsRawFd::as_raw_fd),
+            script: third.map(AsRawFd::as_raw_fd),
             open_files: self.open_files,
-            mark: MARK + libc::rlim_t::from(id),
+            mark,
             guard: self.guard.as_deref(),
             failure: UnsafeCell::new(None),
         };
         let pid = clone(&mut self.stack, &prepared).map_err(program)?;
         // SAFETY: the child has called exec or ended, so nobody else writes here any more.
-        if let Some((trouble, errno)) = unsafe { (*prepared.failure.get()).clone() } {
-            return Err((trouble, Errno::from_raw_os_error(errno)));
+        match unsafe { (*prepared.failure.get()).clone() } {
+            Some((trouble, errno)) => Err((trouble, Errno::from_raw_os_error(errno))),
+            None => Ok(pid),
         }
-        // Only now, after exec, may the user open files of the process; and only from outside, since this
-        // process' own are hidden.
-        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
-        Ok(Started { pid, descriptors: ours })
     }
 }
 
@@ -232,6 +260,13 @@ extern "C" fn child(prepared: *mut libc::c_void) -> libc::c_int {
     }
 }
 
+/// The file that a command would run now, if there is one.
+pub fn program_of(command: &Command) -> Option<CString> {
+    // SAFETY: a plain system call on a valid string.
+    let runs = |path: &CString| unsafe { libc::access(path.as_ptr(), libc::X_OK) == 0 };
+    candidates(command).ok()?.into_iter().find(runs)
+}
+
 /// The files that the program may be: itself if it has a slash, else one for each directory of `PATH`.
 fn candidates(command: &Command) -> Result<Vec<CString>, Errno> {
     let name = command.argv.first().ok_or(Errno::INVAL)?;
@@ -258,11 +293,61 @@ pub fn mark_self(id: u32) {
     unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) };
 }
 
+/// Makes a process that waits part of command `id`, from outside: it cannot refuse.
+pub fn mark_other(pid: i32, id: u32) -> std::io::Result<()> {
+    let mark = MARK + libc::rlim_t::from(id);
+    let limit = libc::rlimit { rlim_cur: mark, rlim_max: mark };
+    // SAFETY: a plain system call with valid pointers.
+    checked(unsafe { libc::prlimit(pid, libc::RLIMIT_RTTIME, &raw const limit, std::ptr::null_mut()) })
+        .map(drop)
+}
+
+/// Whether a process is a child of this one, and neither has ended nor stands still.
+pub fn is_own(pid: i32) -> bool {
+    // SAFETY: a plain system call with a valid out pointer.
+    unsafe {
+        let mut end: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut end, flags) == 0 && end.si_pid() == 0
+    }
+}
+
+/// Kills a child that has not been waited for: the number is its own until then.
+pub fn end(pid: i32) {
+    // SAFETY: a plain system call.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+/// Lets a child go on that stands still, or has been told to and has not heard it yet.
+pub fn go_on(pid: i32) {
+    // SAFETY: a plain system call.
+    unsafe { libc::kill(pid, libc::SIGCONT) };
+}
+
+/// Whether a process is no child that is still to be waited for; one that has ended is.
+pub fn is_buried(pid: i32) -> bool {
+    // SAFETY: a plain system call; nobody wants to know how it ended.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) != 0 }
+}
+
 /// Kills every process that came of command `id`, until a look around finds no new one. A process that has
 /// been killed cannot fork again, so each round leaves fewer that could. An error means that processes may
 /// live on.
 pub fn kill_tree(id: u32) -> std::io::Result<()> {
-    let mark = MARK + libc::rlim_t::from(id);
+    kill_marked(MARK + libc::rlim_t::from(id)).map(drop)
+}
+
+/// Whether a process is an interpreter that waits for code, or came of one.
+pub fn is_waiting(pid: i32) -> bool {
+    mark_of(pid) == Some(WAITING)
+}
+
+/// Kills likewise all interpreters that wait for code, and what came of them but runs. Tells which they were.
+pub fn kill_waiting() -> std::io::Result<HashSet<i32>> {
+    kill_marked(WAITING)
+}
+
+fn kill_marked(mark: libc::rlim_t) -> std::io::Result<HashSet<i32>> {
     let mut killed = HashSet::new();
     loop {
         let found: Vec<i32> = processes()?
@@ -270,7 +355,7 @@ pub fn kill_tree(id: u32) -> std::io::Result<()> {
             .filter(|pid| !killed.contains(pid) && mark_of(*pid) == Some(mark))
             .collect();
         if found.is_empty() {
-            return Ok(());
+            return Ok(killed);
         }
         for pid in found {
             // SAFETY: a plain system call.

@@ -39,6 +39,11 @@ impl Streams {
         Ok(Self { ours, theirs })
     }
 
+    /// Nothing to read, and nobody who reads.
+    pub fn nothing() -> Result<OwnedFd> {
+        rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+    }
+
     /// A terminal of this many columns and rows, on the sandbox's own devpts.
     pub fn terminal((cols, rows): (u16, u16)) -> Result<Self> {
         // Not by `openpt`, which makes another error of the one that says that there are too many.

@@ -32,6 +32,7 @@ mod sandbox;
 mod source;
 mod state;
 mod terminal;
+mod warm;
 
 use napi_derive::module_init;
 

@@ -6,9 +6,8 @@ use napi::bindgen_prelude::{External, Unknown};
 use napi_derive::napi;
 
 use super::convert::Fields;
-use super::create;
-use super::mounts;
 use super::network::network;
+use super::{create, mounts, warm};
 use crate::provider as contract;
 use crate::providers::{docker, e2b, local as local_provider};
 
@@ -21,8 +20,18 @@ fn handle(provider: impl contract::Provider + 'static) -> Handle {
 
 #[napi(skip_typescript)]
 pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
-    const OPTIONS: [&str; 9] =
-        ["timeout", "runtime", "resources", "python", "node", "spares", "network", "mounts", "templates"];
+    const OPTIONS: [&str; 10] = [
+        "timeout",
+        "runtime",
+        "resources",
+        "python",
+        "node",
+        "spares",
+        "warm",
+        "network",
+        "mounts",
+        "templates",
+    ];
     let fields = Fields::of("local", &config, &OPTIONS)?;
     let config = local_provider::Config {
         timeout: fields.millis("timeout")?.map(|timeout| timeout.as_millis() as u64),
@@ -34,6 +43,7 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
         network: network(&fields)?,
         mounts: mounts::mounts(&fields)?,
         templates: mounts::templates(&fields)?,
+        warm: warm::warm(&fields)?,
     };
     Ok(handle(local_provider::Local::new(config)))
 }

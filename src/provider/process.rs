@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::code::Language;
 use crate::error::Result;
 
 /// A command as providers take it.
@@ -15,6 +16,9 @@ use crate::error::Result;
 pub struct Command {
     /// What to run.
     pub program: Program,
+    /// The program is this language's interpreter with code as its last argument. Whoever has one that is up already
+    /// may take that, as far as nobody can tell.
+    pub code: Option<Language>,
     /// Working directory; absent is the provider's default.
     pub cwd: Option<String>,
     /// Laid over the environment of the sandbox.

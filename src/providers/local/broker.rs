@@ -188,7 +188,7 @@ impl Broker {
             state.living.insert(number, living);
         }
         let ticket = Ticket { broker: Arc::clone(self), number, gone };
-        let request = BrokerRequest::Create { id: number, plan: plan.clone() };
+        let request = BrokerRequest::Create { id: number, plan: Box::new(plan.clone()) };
         match self.send(&request, Some(theirs)).await {
             Ok(()) => {}
             Err(error)

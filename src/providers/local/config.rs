@@ -19,6 +19,8 @@ pub struct Config {
     pub node: Option<String>,
     /// Sandboxes that are made in advance, 2 unless this says otherwise.
     pub spares: Option<u8>,
+    /// When interpreters are started before there is code for them.
+    pub warm: Warm,
     /// What they may reach; nothing unless this says otherwise.
     pub network: Option<Network>,
     /// What of this machine its sandboxes see.
@@ -34,4 +36,19 @@ pub enum Template {
     Rootfs(String),
     /// The Python that they have.
     Python(String),
+}
+
+/// When a sandbox has a Python that is up before there is code for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Warm {
+    /// After the first code in Python, until there has been none for a while.
+    #[default]
+    Later,
+    /// Never: each code has an interpreter that is started for it.
+    Never,
+    /// From the beginning, in sandboxes made in advance too, to the end of the sandbox.
+    Always {
+        /// Modules that it has imported.
+        preload: Vec<String>,
+    },
 }

@@ -20,7 +20,7 @@ use super::plan::{self, HOME, Settings};
 use super::ports::Ports;
 use super::process::{Input, LocalControl, LocalOutput, not_run};
 use super::pty::{Pty, PtyOutput};
-use super::url;
+use super::{url, warm};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
@@ -402,7 +402,8 @@ impl Instance for LocalInstance {
     async fn spawn(&self, command: &Command) -> Result<Process> {
         let request = self.command(command)?;
         let program = request.argv.first().cloned().unwrap_or_default();
-        let (id, answer) = self.ask(|id| Request::Spawn { id, command: request }).await?;
+        let warm = self.settings.warm.as_ref();
+        let (id, answer) = self.ask(|id| warm::request(id, request, command, warm)).await?;
         let Answer { reply, descriptors, ending } = answer;
         let pid = match reply {
             Reply::Started { pid, .. } => pid,

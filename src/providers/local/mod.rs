@@ -7,6 +7,7 @@
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
+//! * `warm` – interpreters that are up before there is code for them.
 //! * `ports` over `listener`, `tcp`, `url` – connections from this machine to what listens inside.
 //! * `network` – connections from inside to what it is allowed to reach.
 //! * `metrics` – what a sandbox uses; `survey` – what this machine gives for isolation.
@@ -62,8 +63,10 @@ mod tcp;
 mod template;
 #[cfg(target_os = "linux")]
 mod url;
+#[cfg(target_os = "linux")]
+mod warm;
 
-pub use config::{Config, Template};
+pub use config::{Config, Template, Warm};
 
 /// The provider `local`. All values of it in a process see the same sandboxes; other processes do not.
 #[derive(Debug, Default)]

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use computesdk_agent::protocol::{Bind, Plan};
+use computesdk_agent::protocol::{self, Bind, Plan};
 
 use super::config::{Config, Template};
 use super::interpreter::{self, Interpreter};
 use super::network::Access;
-use super::{mounts, template, url};
+use super::{mounts, template, url, warm};
 use crate::code::{self, Language};
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
@@ -67,6 +67,8 @@ pub(super) struct Settings {
     pub(super) envs: BTreeMap<String, String>,
     /// What the interpreters need in the environment to find themselves.
     pub(super) interpreters: BTreeMap<String, String>,
+    /// The interpreter that takes code, where it is up.
+    pub(super) warm: Option<protocol::Interpreter>,
     pub(super) enforce: bool,
     /// The host in its URLs.
     pub(super) host: String,
@@ -112,13 +114,14 @@ pub(super) fn environment(shell: &str) -> BTreeMap<String, String> {
 pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Result<Settings> {
     let template = template::find(defaults, request.template_id.as_deref())?;
     let runtime = request.runtime.as_ref().or(defaults.runtime.as_ref());
-    let (base, runtime) = match template {
+    let (base, runtime, has_python) = match template {
         // What a folder has is known when it is the root.
         Some(Template::Rootfs(path)) => {
             let (name, path) = (request.template_id.clone().unwrap_or_default(), path.clone());
             let language = runtime.map(|asked| Language::named("runtime", asked)).transpose()?;
             let rootfs = looked_at(move || mounts::rootfs(&name, &path)).await?;
-            (Plan { rootfs: Some(Box::new(rootfs)), ..bare() }, language.map(|language| language.to_string()))
+            let runtime = language.map(|language| language.to_string());
+            (Plan { rootfs: Some(Box::new(rootfs)), ..bare() }, runtime, true)
         }
         other => {
             let python = match other {
@@ -129,7 +132,7 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
             let node = interpreter::node(defaults.node.as_deref()).await?;
             let runtime =
                 runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
-            (host(python.as_ref(), node.as_ref()), runtime)
+            (host(python.as_ref(), node.as_ref()), runtime, python.is_some())
         }
     };
     let resources = request.resources.or(defaults.resources);
@@ -143,13 +146,17 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
     if !lent.is_empty() {
         plan.mounts = looked_at(move || mounts::lend(&lent)).await?;
     }
+    let interpreters: BTreeMap<_, _> = shared_library(&plan).into_iter().collect();
+    let warm = warm::interpreter(&defaults.warm, has_python, &interpreters)?;
+    plan.warm.extend(warm.clone().filter(|interpreter| interpreter.stays));
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
         timeout,
         metadata: request.metadata.clone(),
         envs: request.envs.clone(),
-        interpreters: shared_library(&plan).into_iter().collect(),
+        interpreters,
+        warm,
         enforce: resources.enforce.unwrap_or(false),
         host: url::host(request.domain.as_deref())?,
         ports: request.ports.clone(),
@@ -217,6 +224,7 @@ fn bare() -> Plan {
         spares: SPARES,
         rootfs: None,
         mounts: Vec::new(),
+        warm: Vec::new(),
     }
 }
 

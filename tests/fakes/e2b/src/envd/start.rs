@@ -53,6 +53,7 @@ pub async fn start(
     let stdin = size.is_none() && (request.stdin.unwrap_or(true) || options.envd_version < Version::NO_STDIN);
     let argv = std::iter::once(&config.cmd).chain(&config.args).cloned().collect();
     let command = Command {
+        code: None,
         program: Program::default(),
         cwd: Some(cwd.clone()),
         env: config.envs.clone().into_iter().collect(),
