@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use computesdk_agent::own::is_own;
 use computesdk_agent::protocol::Lent;
 
 use crate::files::{self, open_regular};
@@ -72,7 +73,11 @@ fn is_there(path: &str) -> bool {
 /// Adds an account to a list, unless its number is in there.
 fn add(path: &str, account: &str) -> std::io::Result<()> {
     let mut list = String::new();
-    if let Ok((file, _)) = open_regular(path) {
+    // A link may lead to what is not the folder's, or is nobody's to read.
+    if let Ok((file, stat)) = open_regular(path)
+        && is_own(&file)?
+        && stat.st_mode & 0o004 != 0
+    {
         // What is no text is no list of accounts.
         let _ = fs::File::from(file).take(ACCOUNTS).read_to_string(&mut list);
     }

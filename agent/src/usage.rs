@@ -51,9 +51,10 @@ struct Process {
 
 impl Process {
     fn of(pid: u32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // A process can give itself a name that is no text.
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-        Self::read(&stat, &statm)
+        Self::read(&String::from_utf8_lossy(&stat), &statm)
     }
 
     /// See `proc_pid_stat(5)` and `proc_pid_statm(5)`. A process can give itself any name, spaces and brackets

@@ -216,6 +216,10 @@ const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6
 /// discipline the kernel has on a pty, loading its module, and those drivers have given away root.
 const IOCTLS: [u64; 3] = [0x5412, 0x541C, 0x5423];
 
+/// A lease on a file makes everybody wait who opens it, for 45 seconds: process 1, and for a file of the host's that is
+/// lent, the host.
+const F_SETLEASE: u64 = libc::F_SETLEASE as u64;
+
 /// Huge pages are a store of the whole machine, and no limit of a sandbox counts them.
 const MAP_HUGETLB: u64 = libc::MAP_HUGETLB as u64;
 const MFD_HUGETLB: u64 = libc::MFD_HUGETLB as u64;
@@ -311,6 +315,7 @@ fn by_arguments() -> Result<BpfProgram, BackendError> {
         (libc::SYS_ioprio_set, priorities(IOPRIO_WHO_USER)?),
         (libc::SYS_ioctl, ioctls),
         (libc::SYS_clone, namespaces),
+        (libc::SYS_fcntl, vec![all([low(1, Eq, F_SETLEASE)])?]),
         (libc::SYS_mmap, huge(3, MAP_HUGETLB)?),
         (libc::SYS_memfd_create, huge(1, MFD_HUGETLB)?),
         (libc::SYS_shmget, huge(2, SHM_HUGETLB)?),

@@ -217,6 +217,7 @@ impl LocalInstance {
     fn end(&self, status: Status, reason: String) {
         self.life().ended.get_or_insert((status, reason));
         self.started.close();
+        self.meters.close();
         let mut registry = registry();
         // The id may have been given to another since.
         if let Some(Some(holder)) = registry.get(&self.id)

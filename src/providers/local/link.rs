@@ -125,6 +125,11 @@ impl Link {
         self.state().starved.contains(&id)
     }
 
+    /// Nobody will ask any more how a command has ended.
+    pub(super) fn forget(&self, id: u32) {
+        self.state().starved.remove(&id);
+    }
+
     /// Is cancelled when the link is closed.
     pub(super) fn closed(&self) -> &CancellationToken {
         &self.closed
@@ -143,13 +148,17 @@ impl Link {
         let id = match reply {
             Reply::Exited { id, code, signal } => {
                 let exit = if signal == 0 { Exit::Code(code) } else { Exit::Signal(signal) };
-                let running = self.state().running.remove(&id);
-                if let Some(running) = running {
+                let mut state = self.state();
+                if let Some(running) = state.running.remove(&id) {
+                    if running.is_closed() {
+                        state.starved.remove(&id);
+                    }
+                    drop(state);
                     running.send_replace(Some(exit));
                 }
                 return;
             }
-            // The end itself is the next message. Only what runs can starve, so there are no more of these than starts.
+            // The end itself is the next message.
             Reply::Starved { id } => {
                 let mut state = self.state();
                 if state.running.contains_key(&id) {

@@ -5,11 +5,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use computesdk_agent::protocol::{Reply, Request, Usage};
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::error;
@@ -30,7 +29,7 @@ const FILE: usize = 8 * 1024;
 /// The meters of one sandbox.
 #[derive(Debug)]
 pub(super) struct Meters {
-    files: OnceCell<Vec<File>>,
+    files: Mutex<Option<Arc<Vec<File>>>>,
     spent: Mutex<Spent>,
 }
 
@@ -46,7 +45,27 @@ impl Meters {
     /// Of a sandbox that begins now.
     pub(super) fn new() -> Self {
         let start = (Instant::now(), Duration::ZERO);
-        Self { files: OnceCell::new(), spent: Mutex::new(Spent { from: start, latest: start }) }
+        Self { files: Mutex::default(), spent: Mutex::new(Spent { from: start, latest: start }) }
+    }
+
+    async fn files(&self, instance: &LocalInstance) -> Result<Arc<Vec<File>>> {
+        let known = self.known().clone();
+        match known {
+            Some(files) => Ok(files),
+            None => {
+                let files = Arc::new(open(instance).await?);
+                Ok(Arc::clone(self.known().insert(files)))
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Arc<Vec<File>>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of the files: the sandbox has ended.
+    pub(super) fn close(&self) {
+        self.known().take();
     }
 
     /// Looks at a sandbox.
@@ -54,8 +73,8 @@ impl Meters {
         let counted = match limits.enforcement {
             // Where they cannot be had now, process 1 counts, as if there were none.
             Enforcement::Cgroup => {
-                let files = self.files.get_or_try_init(|| open(instance)).await;
-                files.map_or_else(|_| Counted::default(), |files| Counted::read(files))
+                let files = self.files(instance).await;
+                files.map_or_else(|_| Counted::default(), |files| Counted::read(&files))
             }
             Enforcement::PerProcess | Enforcement::Machine => Counted::default(),
         };

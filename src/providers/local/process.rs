@@ -105,6 +105,12 @@ pub(super) struct LocalControl {
     pub(super) ending: Ending,
 }
 
+impl Drop for LocalControl {
+    fn drop(&mut self) {
+        self.instance.link().forget(self.id);
+    }
+}
+
 /// What a process reads from. Its terminal is open as long as somebody reads it.
 #[derive(Clone, Debug)]
 pub(super) enum Input {

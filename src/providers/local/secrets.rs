@@ -11,7 +11,22 @@ const SYSTEM: [&str; 9] = ["/", "/etc", "/proc", "/sys", "/dev", "/run", "/var",
 const WHOLLY: [&str; 5] = ["/etc", "/proc", "/sys", "/dev", "/run"];
 
 /// Keys and tokens, as programs keep them in a home directory.
-const KEPT: [&str; 8] = [".ssh", ".aws", ".gnupg", ".config/gcloud", ".kube", ".docker", ".npmrc", ".netrc"];
+const KEPT: [&str; 14] = [
+    ".ssh",
+    ".aws",
+    ".azure",
+    ".gnupg",
+    ".config/gcloud",
+    ".config/gh",
+    ".kube",
+    ".docker",
+    ".npmrc",
+    ".netrc",
+    ".git-credentials",
+    ".pgpass",
+    ".pypirc",
+    ".cargo/credentials.toml",
+];
 
 /// Where Docker's engine listens, beside where its variable says.
 const ENGINE: &str = "docker.sock";
@@ -47,7 +62,8 @@ fn inside(path: &Path) -> Option<String> {
 /// Something that is kept lies in it: right there, or in a home directory somewhere below.
 fn holds(path: &Path) -> Option<String> {
     let below = homes().into_iter().filter(|home| home.starts_with(path));
-    let mut places = below.chain([path.to_owned()]).flat_map(|place| KEPT.map(|kept| place.join(kept)));
+    let mut places =
+        below.chain([path.to_owned()]).flat_map(|place| KEPT.map(|kept| place.join(kept))).chain(rests(path));
     let kept = places.find(|kept| is_there(kept));
     let engine = || {
         let sockets = [path.join(ENGINE), config::docker_socket()];
@@ -55,6 +71,14 @@ fn holds(path: &Path) -> Option<String> {
     };
     kept.map(|kept| format!("it contains {}, which holds secrets", kept.display()))
         .or_else(|| Some(format!("it contains {}, which is power over this machine", engine()?.display())))
+}
+
+/// What is kept and begins with the end of a path: in `.config`, `gcloud`.
+fn rests(path: &Path) -> impl Iterator<Item = PathBuf> {
+    KEPT.iter().filter_map(move |kept| {
+        let (first, rest) = kept.split_once('/')?;
+        path.ends_with(first).then(|| path.join(rest))
+    })
 }
 
 fn is_there(path: &Path) -> bool {
@@ -91,6 +115,10 @@ mod tests {
         for path in ["/srv/a/.ssh", "/srv/a/.ssh/keys", "/srv/a/.config/gcloud/x", "/srv/.npmrc"] {
             assert!(is_refused(path), "{path}");
         }
+        let config = std::env::temp_dir().join(format!("computesdk-{}/.config", std::process::id()));
+        fs::create_dir_all(config.join("gcloud")).expect("it can be made");
+        assert!(reason(&config).is_some_and(|why| why.contains("gcloud")));
+        fs::remove_dir_all(config.parent().expect("it has one")).expect("it can be removed");
         for path in ["/srv/ssh", "/srv/.config", "/srv/gcloud", "/srv/.sshd"] {
             assert!(!is_refused(path), "{path}");
         }

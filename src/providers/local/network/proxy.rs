@@ -55,6 +55,8 @@ pub(super) async fn serve(client: OwnedFd, dialer: &Dialer, link: &Link) -> io::
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD)
         .max_header_size(HEAD)
+        // One that has said all that it has to say still wants its answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(client), service)
         .without_shutdown()
         .await;
@@ -97,9 +99,16 @@ async fn answer(
         return Ok(own(StatusCode::BAD_GATEWAY, &format!("the server is gone: {errno}")));
     }
     let mut answer = match pass_on(server, request).await {
+        Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS || is_encoded(answer.headers()) => {
+            return Ok(own(StatusCode::BAD_GATEWAY, "the server answers in a way that nobody has asked for"));
+        }
         Ok(answer) => answer,
         Err(error) => return Ok(own(StatusCode::BAD_GATEWAY, &format!("the server has failed: {error}"))),
     };
+    if answer.headers().contains_key(header::TRANSFER_ENCODING) {
+        // Whoever says both is believed the other (RFC 9112, section 6.3).
+        answer.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     remove_hop_by_hop(answer.headers_mut());
     *answer.version_mut() = Version::HTTP_11;
     Ok(answer)
@@ -124,8 +133,19 @@ fn to_pass_on(request: &Request<Incoming>) -> Result<(&str, u16), &'static str> 
     if uri.scheme() != Some(&Scheme::HTTP) {
         return Err("only http:// is passed on: what is encrypted goes through `CONNECT`");
     }
+    if is_encoded(request.headers()) {
+        return Err("a body that is encoded for the way cannot be passed on");
+    }
     let (host, port) = target(authority)?;
     Ok((host, port.unwrap_or(80)))
+}
+
+/// Whether a body has another encoding for the way to the next neighbour than its division into chunks.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TRANSFER_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// The host and the port of an authority that is nothing else.
@@ -181,11 +201,12 @@ fn status(failure: &Failure) -> StatusCode {
     }
 }
 
-/// An answer in the proxy's own words.
+/// An answer in the proxy's own words, the last of its connection: who is refused has to come again, and pays for that.
 fn own(status: StatusCode, words: &str) -> Response<Answer> {
     let mut answer = Response::new(Answer::Own(Some(Bytes::from(format!("{words}\n")))));
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }
