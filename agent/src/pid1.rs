@@ -334,12 +334,11 @@ impl Pid1 {
 
     /// Runs code in an interpreter that is up, if there is one and it is what it should be; else in a new one.
     fn run(&mut self, id: u32, command: &Command, seat: Option<Seat>) {
-        let kills = self.count_kills();
         // Who takes part in a command already is not what it says.
         let seat = seat.filter(|seat| !self.running.contains_key(&seat.pid()));
-        let answer = match seat.map(|seat| seat.run(id, command)) {
-            Some(Ok(started)) => Ok(self.begun(id, started, kills)),
-            Some(Err(_)) | None => self.spawn(id, command),
+        let answer = match seat.map(|seat| (self.count_kills(), seat.run(id, command))) {
+            Some((kills, Ok(started))) => Ok(self.begun(id, started, kills)),
+            Some((_, Err(_))) | None => self.spawn(id, command),
         };
         self.tell(id, answer);
         self.warm.refill();

@@ -389,16 +389,20 @@ async fn what_a_server_answers_in_its_own_way_is_a_bad_gateway() {
     }
 }
 
-#[tokio::test]
-async fn any_bytes_are_read_without_panic_and_reach_nothing_that_is_not_allowed() {
-    // xorshift: the same bytes in every run
+/// Numbers by chance, and the same in every run: xorshift.
+pub(super) fn numbers() -> impl FnMut() -> u64 {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = || {
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state
-    };
+    }
+}
+
+#[tokio::test]
+async fn any_bytes_are_read_without_panic_and_reach_nothing_that_is_not_allowed() {
+    let mut random = numbers();
     let (port, mut received) = server(OK).await;
     let proxy = Proxy::new(allowing(&["none.example"])).await;
     let seeds = [
