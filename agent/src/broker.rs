@@ -171,19 +171,16 @@ impl Broker {
 
     /// Answers one request; false when the core has gone.
     fn answer(&mut self, buffer: &mut [u8]) -> bool {
-        let Ok(Some(mut received)) = channel::receive(&self.control, buffer, true) else {
+        let Ok(Some(received)) = channel::receive(&self.control, buffer, true) else {
             return false;
         };
-        let link = received.descriptors.pop();
-        match (decode(received.bytes(buffer)), link) {
-            (Some(BrokerRequest::Create { id, plan }), Some(link)) => {
-                let reply = match self.create(id, *plan, &link) {
-                    Ok(()) => BrokerReply::Created { id },
-                    Err(failure) => BrokerReply::Refused { id, failure },
-                };
-                self.reply(&reply);
+        match decode(received.bytes(buffer)) {
+            Some(BrokerRequest::Create { id, plan }) => {
+                if let Err(failure) = self.create(id, *plan) {
+                    self.reply(&BrokerReply::Refused { id, failure });
+                }
             }
-            (Some(BrokerRequest::Destroy { id }), _) => {
+            Some(BrokerRequest::Destroy { id }) => {
                 // For a sandbox that is not there `Gone` has been said already.
                 if let Some((pid, living)) = self.living.iter_mut().find(|(_, living)| living.id == Some(id))
                 {
@@ -191,36 +188,39 @@ impl Broker {
                     kill(*pid);
                 }
             }
-            (Some(BrokerRequest::Meters { id }), _) => self.send_meters(id),
-            _ => return false,
+            Some(BrokerRequest::Meters { id }) => self.send_meters(id),
+            None => return false,
         }
         true
     }
 
     /// Gives a sandbox to the core: one that was made in advance, or else a new one.
-    fn create(&mut self, id: u32, plan: Plan, link: &OwnedFd) -> Result<()> {
+    fn create(&mut self, id: u32, plan: Plan) -> Result<()> {
         if let Some(spare) = self.spares.take(&plan)
-            && sandbox::hand_over(&spare.gate, link).is_ok()
             && let Some(living) = self.living.get_mut(&spare.pid)
         {
             living.id = Some(id);
-            return Ok(());
+            return self.hand_over(id, &spare);
         }
         let made = self.make(Some(id), &plan)?;
         give_up(self.spares.want(plan));
-        sandbox::hand_over(&made.gate, link).inspect_err(|_| kill(made.pid))
+        self.hand_over(id, &made)
     }
 
-    /// Makes a sandbox that waits for its link.
+    fn hand_over(&self, id: u32, made: &Made) -> Result<()> {
+        channel::send(&self.control, &encode(&BrokerReply::Created { id }), &[made.link.as_fd()])
+            .inspect_err(|_| kill(made.pid))
+            .step("hand a sandbox over")
+    }
+
+    /// Makes a sandbox, which says on its link what became of it.
     fn make(&mut self, id: Option<u32>, plan: &Plan) -> Result<Made> {
         let identity = self.identities.take()?;
-        let (gate, child_gate) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .step("make a socket")?;
+        let [(gate, child_gate), (link, child_link)] = [sockets()?, sockets()?];
         let limits = self.cgroups.as_mut().and_then(|cgroups| cgroups.make(plan));
 
         let pid = match sandbox::clone().step("create namespaces") {
-            Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits, child_gate, id.is_none()),
+            Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits, &child_gate, child_link),
             Ok(pid) => pid,
             Err(failure) => {
                 if let (Some(cgroups), Some(limits)) = (&mut self.cgroups, limits) {
@@ -230,11 +230,11 @@ impl Broker {
                 return Err(failure);
             }
         };
-        drop(child_gate);
+        drop((child_gate, child_link));
         let ready = admit(pid, plan, &identity, &gate);
         let cgroup = limits.map(Cgroup::shut);
         self.living.insert(pid, Living { id, identity, cgroup, doomed: false });
-        ready.map(|()| Made { pid, gate }).inspect_err(|_| kill(pid))
+        ready.map(|()| Made { pid, link }).inspect_err(|_| kill(pid))
     }
 
     /// Nothing was asked for a while: makes the next spare, or lets go of all.
@@ -295,6 +295,12 @@ impl Broker {
         // If the core is gone, the next poll says so.
         let _ = channel::send(&self.control, &encode(reply), &[]);
     }
+}
+
+/// Two ends of a socket that keeps messages apart.
+fn sockets() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .step("make a socket")
 }
 
 /// Does for the clone what only its parent may, then opens the gate.

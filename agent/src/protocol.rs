@@ -285,7 +285,7 @@ wire! {
 
     /// Core → broker.
     pub enum BrokerRequest {
-        /// Makes a sandbox. Comes with the agent's end of the socket that leads to it.
+        /// Makes a sandbox.
         Create = 0 { id: u32, plan: Box<Plan>, },
         /// Ends a sandbox. Answered by `Gone` when its last process is.
         Destroy = 1 { id: u32, },
@@ -299,7 +299,8 @@ wire! {
         Ready = 0,
         /// It cannot; it ends after this message.
         Unfit = 1 { failure: Failure, },
-        /// The processes of the sandbox exist; the agent itself tells whether the rest came about.
+        /// The processes of the sandbox exist. Comes with the socket that leads to its agent, which tells there whether
+        /// the rest came about.
         Created = 2 { id: u32, },
         /// The sandbox does not exist and nothing of it is left.
         Refused = 3 { id: u32, failure: Failure, },

@@ -67,9 +67,6 @@ const DIRECTORIES: [(&str, bool); 15] = [
     ("workspace", false),
 ];
 
-/// What the message is that brings the link; any other at the gate is a list of [`Form`]s.
-const LINK: u8 = u8::MAX;
-
 /// Where programs of our own go if not to /usr/local/bin.
 const SPARE_BIN: &str = "/opt/bin";
 
@@ -110,27 +107,21 @@ pub fn become_pid1(
     ground: &Ground,
     identity: &Identity,
     mut limits: Option<Cgroup>,
-    gate: OwnedFd,
-    spare: bool,
+    gate: &OwnedFd,
+    link: OwnedFd,
 ) -> ! {
     let kills = limits.as_mut().and_then(Cgroup::take_kills);
-    let kept: Vec<_> = kills.iter().map(AsFd::as_fd).chain([gate.as_fd()]).collect();
-    let code = match isolate(plan, ground, identity, limits, &gate, &kept) {
-        // What went wrong before anybody asked is nobody's affair.
-        Err(_) if spare => 1,
-        // Without a link the broker has gone, and there is nobody to tell.
-        ready => wait_for_link(gate).map_or(1, |link| {
-            let (reply, door) = match ready {
-                Ok((reply, door)) => (reply, door),
-                Err(failure) => (Reply::Broken { failure }, None),
-            };
-            let sent = channel::send(&link, &encode(&reply), &[]);
-            if sent.is_ok() && matches!(reply, Reply::Ready { .. }) {
-                crate::pid1::run(link, door, kills, plan)
-            } else {
-                1
-            }
-        }),
+    let kept: Vec<_> = kills.iter().map(AsFd::as_fd).chain([gate.as_fd(), link.as_fd()]).collect();
+    let (reply, door) = match isolate(plan, ground, identity, limits, gate, &kept) {
+        Ok(ready) => ready,
+        Err(failure) => (Reply::Broken { failure }, None),
+    };
+    // Read by whoever has asked for a sandbox, or will.
+    let sent = channel::send(&link, &encode(&reply), &[]);
+    let code = if sent.is_ok() && matches!(reply, Reply::Ready { .. }) {
+        crate::pid1::run(link, door, kills, plan)
+    } else {
+        1
     };
     // SAFETY: ends the clone without running what the broker has registered for its own end.
     unsafe { libc::_exit(code) }
@@ -191,22 +182,6 @@ fn isolate(
     }
     privileges::hide()?;
     Ok((Reply::Ready { bash: Path::new("/bin/bash").exists(), layers, cgroup: limited }, door))
-}
-
-/// Gives a waiting sandbox the socket that leads to the core.
-pub fn hand_over(gate: &OwnedFd, link: &OwnedFd) -> Result<()> {
-    channel::send(gate, &[LINK], &[link.as_fd()]).step("hand a sandbox over")
-}
-
-/// Waits for the link; what else is at the gate is of no use to one that has failed before it came to it.
-fn wait_for_link(gate: OwnedFd) -> Option<OwnedFd> {
-    let mut buffer = [0; 1 + channel::DESCRIPTORS];
-    loop {
-        let mut received = channel::receive(&gate, &mut buffer, false).ok()??;
-        if received.bytes(&buffer) == [LINK] {
-            return received.descriptors.pop();
-        }
-    }
 }
 
 /// Waits until the broker has given this clone its ids and its limits; takes the host's directories.

@@ -13,11 +13,11 @@ const PAUSE: Duration = Duration::from_millis(4);
 /// How long spares are kept that nobody asks for.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// A sandbox whose process 1 waits for its link.
+/// A sandbox whose process 1 waits for requests.
 pub struct Made {
     pub pid: i32,
-    /// Where the link is handed over.
-    pub gate: OwnedFd,
+    /// Where they come from: whoever has it has the sandbox.
+    pub link: OwnedFd,
 }
 
 /// Those that nobody has asked for yet.

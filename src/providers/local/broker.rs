@@ -5,7 +5,7 @@
 //! sandboxes. If it is killed itself, its sandboxes end, and the next create starts another.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,7 +47,7 @@ pub(super) struct Broker {
 #[derive(Debug, Default)]
 struct State {
     dead: bool,
-    creating: HashMap<u32, oneshot::Sender<BrokerReply>>,
+    creating: HashMap<u32, oneshot::Sender<Result<OwnedFd>>>,
     living: HashMap<u32, watch::Sender<Option<End>>>,
     measuring: HashMap<u32, oneshot::Sender<Vec<OwnedFd>>>,
 }
@@ -128,17 +128,15 @@ impl Broker {
                 })
                 .await;
             let Ok(Some(mut received)) = received else { return };
-            let descriptors = std::mem::take(&mut received.descriptors);
+            let mut descriptors = std::mem::take(&mut received.descriptors);
             let Some(reply) = decode(received.bytes(&buffer)) else { return };
             match reply {
                 BrokerReply::Ready => drop(self.fit.send_replace(Some(Ok(())))),
                 BrokerReply::Unfit { failure } => drop(self.fit.send_replace(Some(Err(failure)))),
-                BrokerReply::Created { id } | BrokerReply::Refused { id, .. } => {
-                    let waiter = self.state().creating.remove(&id);
-                    if let Some(waiter) = waiter {
-                        let _ = waiter.send(reply);
-                    }
+                BrokerReply::Created { id } => {
+                    self.made(id, descriptors.pop().ok_or_else(error::of_descriptors));
                 }
+                BrokerReply::Refused { id, failure } => self.made(id, Err(error::of_isolation(&failure))),
                 BrokerReply::Gone { id } => self.bury(id, End::Gone),
                 BrokerReply::Starved { id } => self.bury(id, End::Starved),
                 BrokerReply::Meters { id } => {
@@ -148,6 +146,13 @@ impl Broker {
                     }
                 }
             }
+        }
+    }
+
+    fn made(&self, id: u32, made: Result<OwnedFd>) {
+        let waiter = self.state().creating.remove(&id);
+        if let Some(waiter) = waiter {
+            let _ = waiter.send(made);
         }
     }
 
@@ -171,12 +176,6 @@ impl Broker {
     /// Makes them here; `None` if this broker has ended.
     async fn make(self: &Arc<Self>, plan: &Plan) -> Result<Option<(Ticket, OwnedFd)>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (ours, theirs) = socketpair().map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "this process has too many descriptors open")
-                .with_source(error)
-        })?;
-        rustix::io::ioctl_fionbio(&ours, true)
-            .map_err(|errno| error::of_start(&std::io::Error::from(errno)))?;
         let (sender, receiver) = oneshot::channel();
         let (living, gone) = watch::channel(None);
         {
@@ -189,7 +188,7 @@ impl Broker {
         }
         let ticket = Ticket { broker: Arc::clone(self), number, gone };
         let request = BrokerRequest::Create { id: number, plan: Box::new(plan.clone()) };
-        match self.send(&request, Some(theirs)).await {
+        match self.send(&request).await {
             Ok(()) => {}
             Err(error)
                 if matches!(
@@ -204,18 +203,21 @@ impl Broker {
             Err(error) => return Err(error::of_sending(error)),
         }
         match receiver.await {
-            Ok(BrokerReply::Refused { failure, .. }) => Err(error::of_isolation(&failure)),
-            Ok(_) => Ok(Some((ticket, ours))),
+            Ok(Ok(link)) => {
+                rustix::io::ioctl_fionbio(&link, true)
+                    .map_err(|errno| error::of_start(&std::io::Error::from(errno)))?;
+                Ok(Some((ticket, link)))
+            }
+            Ok(Err(error)) => Err(error),
             Err(_) => Ok(None),
         }
     }
 
-    async fn send(&self, request: &BrokerRequest, descriptor: Option<OwnedFd>) -> std::io::Result<()> {
+    async fn send(&self, request: &BrokerRequest) -> std::io::Result<()> {
         let message = encode(request);
-        let beside: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
         self.socket
             .async_io(Interest::WRITABLE, |socket| {
-                channel::send(socket, &message, &beside).map_err(std::io::Error::from)
+                channel::send(socket, &message, &[]).map_err(std::io::Error::from)
             })
             .await
     }
@@ -229,7 +231,7 @@ impl Ticket {
         if sent == Err(Errno::AGAIN) {
             // Many are asking at once: it has to wait for its turn, but nobody has to wait for it.
             let broker = Arc::clone(&self.broker);
-            self.broker.runtime.spawn(async move { broker.send(&request, None).await });
+            self.broker.runtime.spawn(async move { broker.send(&request).await });
         }
     }
 
@@ -262,7 +264,7 @@ impl Ticket {
             state.measuring.insert(self.number, sender);
         }
         let request = BrokerRequest::Meters { id: self.number };
-        self.broker.send(&request, None).await.map_err(error::of_sending)?;
+        self.broker.send(&request).await.map_err(error::of_sending)?;
         receiver.await.map_err(|_| ended())
     }
 }

@@ -158,6 +158,12 @@ pub(super) fn of_isolation(failure: &Failure) -> Error {
         .with_source(std::io::Error::from(errno))
 }
 
+/// The error of a descriptor that was sent and did not arrive.
+pub(super) fn of_descriptors() -> Error {
+    Error::new(ErrorKind::Unavailable, "this process has too many descriptors open")
+        .with_hint("destroy sandboxes, or raise the limit: `ulimit -n` tells it")
+}
+
 /// The error of something that could not be lent to a sandbox.
 fn of_lending(step: &str, errno: Errno) -> Error {
     let (kind, cause, cure) = match errno {

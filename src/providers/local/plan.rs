@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use computesdk_agent::protocol::{self, Bind, Plan};
@@ -132,7 +133,8 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
             let node = interpreter::node(defaults.node.as_deref()).await?;
             let runtime =
                 runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
-            (host(python.as_ref(), node.as_ref()), runtime, python.is_some())
+            let has_python = python.is_some();
+            (host(python, node), runtime, has_python)
         }
     };
     let resources = request.resources.or(defaults.resources);
@@ -229,8 +231,23 @@ fn bare() -> Plan {
 }
 
 /// A root with the programs of the host.
-fn host(python: Option<&Interpreter>, node: Option<&Interpreter>) -> Plan {
-    let mut plan = Plan { hidden: hidden(), ..bare() };
+fn host(python: Option<Interpreter>, node: Option<Interpreter>) -> Plan {
+    Plan { hidden: hidden(), ..programs([python, node]) }
+}
+
+/// Likewise, but for what is hidden. What was looked at last is known: installations stay where they are while a
+/// process runs.
+fn programs(interpreters: [Option<Interpreter>; 2]) -> Plan {
+    static LAST: Mutex<Option<([Option<Interpreter>; 2], Plan)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*last {
+        Some((known, plan)) if *known == interpreters => plan.clone(),
+        _ => last.insert((interpreters.clone(), look_at_programs(&interpreters))).1.clone(),
+    }
+}
+
+fn look_at_programs([python, node]: &[Option<Interpreter>; 2]) -> Plan {
+    let mut plan = bare();
     host_programs(&mut plan);
     if let Some(python) = python {
         add_python(&mut plan, python);
