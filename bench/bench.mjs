@@ -42,10 +42,10 @@ function line(what, { ours, node, bwrap, docker }) {
 }
 
 function lineOf(row, lists) {
-  const rate = (ms) => row.bytes / 1e6 / (ms / 1000)
-  const value = (list) => (row.bytes ? rate(median(list)) : median(list))
-  const values = WHO.filter((who) => row[who]).map((who) => [who, value(lists[who])])
-  line(row.bytes ? `${row.what}, MB/s` : row.what, Object.fromEntries(values))
+  const [amount, unit] = row.bytes ? [row.bytes / 1e6, ', MB/s'] : [row.count, ', per second']
+  const value = (ms) => (amount ? amount / (ms / 1000) : ms)
+  const values = WHO.filter((who) => row[who]).map((who) => [who, value(median(lists[who]))])
+  line(row.what + (amount ? unit : ''), Object.fromEntries(values))
 }
 
 // First, before anything else has given back memory of the machine.

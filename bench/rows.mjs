@@ -1,5 +1,5 @@
 // What is timed: for each row a function of ours, and those of the peers that can do the same. A row with `bytes` is a
-// rate. A row that is `slow` has a tenth of the rounds.
+// rate, and so is one with a `count` of things. A row that is `slow` has a tenth of the rounds.
 
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -20,6 +20,12 @@ compute.setConfig({ provider: local({ python }) })
 const cold = local({ python, spares: 0, warm: false })
 
 const times = (count, work) => Promise.all(Array.from({ length: count }, work))
+const [MANY, AT_ONCE] = [400, 8]
+/** Does something `count` times, a few at once. */
+const inTurns = (count, work) =>
+  times(AT_ONCE, async (_, turn) => {
+    for (let done = turn; done < count; done += AT_ONCE) await work()
+  })
 const OUTPUT = 'head -c 100000000 /dev/zero'
 const PAGE = 256 * MIB
 const SERVER = `
@@ -36,6 +42,12 @@ require('node:http').createServer((request, response) => {
   }
   more()
 }).listen(8000, '127.0.0.1')`
+
+async function used() {
+  const one = await compute.sandbox.create()
+  await one.runCommand('true', [])
+  await one.destroy()
+}
 
 /** Sandboxes, commands and code. */
 export async function commands() {
@@ -63,13 +75,16 @@ export async function commands() {
     },
     {
       what: 'create, run `true`, destroy',
-      ours: async () => {
-        const one = await compute.sandbox.create()
-        await one.runCommand('true', [])
-        await one.destroy()
-      },
+      ours: used,
       bwrap: inBwrap && (() => inBwrap('true')),
       docker: docker && (() => docker.run('true')),
+    },
+    {
+      what: `the same, ${MANY} times, ${AT_ONCE} at once`,
+      slow: true,
+      count: MANY,
+      ours: () => inTurns(MANY, used),
+      bwrap: inBwrap && (() => inTurns(MANY, () => inBwrap('true'))),
     },
     {
       what: "runCommand('true', [])",

@@ -89,6 +89,7 @@ console.log(JSON.stringify(data));
   const stdout = (result) => result.stdout.trim()
   await show("runCode(…, 'python')", () => sandbox.runCode(python, 'python'), stdout)
   await show("runCode(…, 'node')", () => sandbox.runCode(node, 'node'), stdout)
+  await show("runCode(…, 'python') again: one is up already", () => sandbox.runCode(python, 'python'), stdout)
   await show(
     `runCode('print("…")'), language detected`,
     () => sandbox.runCode('print("Auto-detected as Python")'),

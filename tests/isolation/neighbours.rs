@@ -10,6 +10,7 @@ pub(super) const CASES: &[Case] = cases![
     neighbours_see_nothing_of_each_other,
     neighbours_cannot_use_up_each_others_processes,
     neighbours_of_root_have_ids_of_their_own,
+    a_thousand_neighbours_live_at_once,
 ];
 
 async fn neighbours_see_nothing_of_each_other(at: At) {
@@ -67,4 +68,17 @@ async fn neighbours_of_root_have_ids_of_their_own(at: At) {
         // Documented: a process without privileges has one id to give, its own.
         assert!(maps.0.starts_with(" 1000 ") && maps.0.ends_with(" 1\n"), "{}", maps.0);
     }
+}
+
+async fn a_thousand_neighbours_live_at_once(at: At) {
+    let mut all = Vec::new();
+    for number in 0..1000 {
+        let sandbox = at.sandbox().await;
+        sandbox.filesystem().write("/tmp/number", Bytes::from(number.to_string())).await.unwrap();
+        all.push(sandbox);
+    }
+    for (number, sandbox) in all.iter().enumerate() {
+        assert_eq!(sandbox.filesystem().read_text("/tmp/number").await.unwrap(), number.to_string());
+    }
+    assert_eq!(sh(&all[999], "cat /tmp/number").await.stdout, "999");
 }
