@@ -160,7 +160,9 @@ begun, end = time.process_time(), time.time() + 2
 while time.time() < end: pass
 print(time.process_time() - begun, flush=True)";
     let used: f64 = python(&sandbox, source).await.lines().map(|line| line.parse::<f64>().unwrap()).sum();
-    assert!(used < 0.25 * 2.0 * 1.6, "{used} s of 2 s");
+    // Where processors are emulated, the time that they are kept waiting counts as used.
+    let tolerated = if harness::pace() == 1 { 1.6 } else { 2.0 };
+    assert!(used < 0.25 * 2.0 * tolerated, "{used} s of 2 s");
 }
 
 async fn limits_cannot_be_raised(at: At) {
