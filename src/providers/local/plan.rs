@@ -501,7 +501,7 @@ mod tests {
         }
         let python = Interpreter { program: home.join("bin/python3.12"), packages: None };
         let node = Interpreter { program: home.join("bin/node"), packages: None };
-        let plan = host(Some(&python), Some(&node));
+        let plan = host(Some(python), Some(node));
         fs::remove_dir_all(&home).expect("it was made here");
 
         let seen: Vec<_> =
