@@ -1,6 +1,7 @@
 // The command line, as a shell sees it: streams, exit codes, signals, and what is left behind.
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -104,6 +105,10 @@ describe('run', () => {
       [['run', '--cwd', '/nowhere', '--', 'true'], /Directory not found: \/nowhere/],
       [['run'], /nothing to run/],
       [['walk'], /there is no command `walk`/],
+      [
+        ['run', file('long.py', '#'.repeat((16 << 20) + 1))],
+        /long\.py` is too long: 16 MiB at most\n {2}hint: /,
+      ],
     ]) {
       const { code, stdout, stderr } = await cli(words)
       assert.deepEqual([code, stdout], [125, ''], words.join(' '))
@@ -131,6 +136,28 @@ describe('run', () => {
       child.kill(name)
       assert.equal((await ended).code, code)
       await eventually('nothing is left', () => left(all).length === 0)
+    }
+  })
+
+  test('waits for a file that is a pipe, and can be interrupted there', async () => {
+    const path = join(folder, 'pipe.py')
+    execFileSync('mkfifo', [path])
+    const given = cli(['run', path])
+    writeFileSync(path, 'print("piped")')
+    assert.deepEqual(await given, { code: 0, stdout: 'piped\n', stderr: '' })
+    const { child, ended } = begin('run', path)
+    // It has been told what signals are by then, and waits.
+    await new Promise((resolve) => setTimeout(resolve, 700))
+    child.kill('SIGTERM')
+    assert.equal((await ended).code, 143)
+  })
+
+  test('says why it cannot pass on what is written', async () => {
+    for (const words of ['run -- echo x', 'doctor', '--help']) {
+      const line = `exec ${process.execPath} ${BIN} ${words} > /dev/full`
+      const { code, stderr } = await start('sh', ['-c', line]).ended
+      assert.equal(code, words.startsWith('run') ? 125 : 1, words)
+      assert.match(stderr, /^computesdk: .*No space left on device/, words)
     }
   })
 
@@ -167,6 +194,12 @@ describe('doctor', () => {
     assert.match(cure, /local\(\{ python/)
     assert.equal(named(report.providers, 'e2b').state, 'yes')
     assert.ok(!stdout.includes('0123456789abcdef'))
+  })
+
+  test('exits with 1 where it is asked for what it does not know', async () => {
+    const { code, stdout, stderr } = await cli(['doctor', 'extra'])
+    assert.deepEqual([code, stdout], [1, ''])
+    assert.match(stderr, /`doctor` knows no `extra`/)
   })
 
   test('exits with 1 where no sandbox can be made, and says why', async () => {

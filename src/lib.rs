@@ -24,6 +24,8 @@ pub mod compute;
 pub mod config;
 pub mod error;
 pub mod filesystem;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(feature = "napi")]
 mod node;
 pub mod process;

@@ -219,7 +219,7 @@ impl Broker {
         let [(gate, child_gate), (link, child_link)] = [sockets()?, sockets()?];
         let limits = self.cgroups.as_mut().and_then(|cgroups| cgroups.make(plan));
 
-        let pid = match sandbox::clone().step("create namespaces") {
+        let pid = match sandbox::clone(identity.owner()).step("create namespaces") {
             Ok(0) => sandbox::become_pid1(plan, &self.ground, &identity, limits, &child_gate, child_link),
             Ok(pid) => pid,
             Err(failure) => {

@@ -148,6 +148,15 @@ impl Identity {
         }
     }
 
+    /// Who is to own the sandbox's user namespace, where that need not be who this broker is: root inside, as whom
+    /// nothing ever runs.
+    pub fn owner(&self) -> Option<u32> {
+        match *self {
+            Self::Range(first) => Some(first),
+            Self::Own { .. } => None,
+        }
+    }
+
     /// Whether the sandbox has ids that no process of the host has.
     pub fn ranged(&self) -> bool {
         matches!(self, Self::Range(_))

@@ -44,7 +44,9 @@ const COVERED_FILES: [&str; 10] = [
     "/proc/timer_stats",
     "/proc/vmallocinfo",
 ];
-const COVERED_DIRECTORIES: [&str; 4] = ["/proc/acpi", "/proc/asound", "/proc/dynamic_debug", "/proc/scsi"];
+/// The host's alone, too: whoever may open a file of /proc/pressure for writing has the kernel watch for him.
+const COVERED_DIRECTORIES: [&str; 5] =
+    ["/proc/acpi", "/proc/asound", "/proc/dynamic_debug", "/proc/pressure", "/proc/scsi"];
 /// Parts of /proc that would change the host if anybody could write them.
 const FIXED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -86,9 +88,34 @@ impl Ground {
 
 /// Clones this process into new namespaces: 0 in the clone, its process id in the parent.
 ///
+/// What a sandbox has of namespaces, inotify instances and watches the kernel counts for whoever made its user
+/// namespace as well. Where that would be root, it is `owner`: else one sandbox could use up what all of them, and
+/// the machine's own services, have of these.
+pub fn clone(owner: Option<u32>) -> std::io::Result<i32> {
+    let Some(owner) = owner else { return into_namespaces() };
+    set_effective_user(owner)?;
+    // A change of user takes them away, and some kernels let only who has them make a user namespace.
+    let cloned = crate::privileges::raise_capabilities()
+        .map_err(|failure| std::io::Error::from_raw_os_error(failure.errno))
+        .and_then(|()| into_namespaces());
+    match cloned {
+        // To become root again is neither possible nor needed there.
+        Ok(0) => {}
+        _ => set_effective_user(0)?,
+    }
+    cloned
+}
+
+/// Changes who this process acts as; who it is stays. The broker has one thread.
+fn set_effective_user(user: u32) -> std::io::Result<()> {
+    const KEEP: libc::uid_t = libc::uid_t::MAX;
+    // SAFETY: a plain system call; it takes numbers only.
+    checked(unsafe { libc::syscall(libc::SYS_setresuid, KEEP, user, KEEP) }).map(drop)
+}
+
 /// The plain call is made, not `clone3`: a container's filter that forbids it says so (`EPERM`), while
 /// `clone3` only seems not to exist.
-pub fn clone() -> std::io::Result<i32> {
+fn into_namespaces() -> std::io::Result<i32> {
     let flags = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWPID

@@ -1,7 +1,8 @@
 //! One thing in a fresh sandbox: its streams and its exit code are those of this process.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::signal;
 
 /// Where a file is put.
 const HOME: &str = "/home/user";
+/// The longest file that is run.
+const LONGEST: u64 = 16 << 20;
 /// How much longer than its program a sandbox may live that has to have an end.
 const MARGIN: Duration = Duration::from_secs(60);
 
@@ -43,7 +46,7 @@ pub async fn run(wanted: Run, cancel: CancellationToken) -> i32 {
 
 async fn in_a_sandbox(wanted: &Run, cancel: &CancellationToken) -> Result<Output> {
     let script = match &wanted.what {
-        What::File(path) => Some(Script::read(path)?),
+        What::File(path) => Some(unless(cancel, Script::read(path)).await?),
         What::Program(_) => None,
     };
     let (compute, request) = place(wanted, script.as_ref());
@@ -88,9 +91,16 @@ async fn run_in(sandbox: &Sandbox, wanted: &Run, script: Option<Script>) -> Resu
     let mut reader = process.reader(Wanted::BOTH, true);
     process.release();
     while let Some(chunk) = reader.next().await {
-        if terminal::pass(chunk).await.is_err() {
+        match terminal::pass(chunk).await {
+            Ok(()) => {}
             // Nobody reads any more: it ends as a program does that writes to such a pipe.
-            return Ok(Output { exit_code: 128 + signal::PIPE, ..Output::default() });
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Ok(Output { exit_code: 128 + signal::PIPE, ..Output::default() });
+            }
+            Err(error) => {
+                let message = format!("what it writes cannot be passed on: {error}");
+                return Err(Error::new(ErrorKind::Unavailable, message).with_source(error));
+            }
         }
     }
     process.wait().await
@@ -104,7 +114,8 @@ struct Script {
 }
 
 impl Script {
-    fn read(path: &Path) -> Result<Self> {
+    /// Reads it on a thread that may wait: a path can be that of a pipe.
+    async fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
         let language = match path.extension().and_then(OsStr::to_str) {
             Some("py") => Language::Python,
@@ -117,9 +128,18 @@ impl Script {
         let name = path.file_name().and_then(OsStr::to_str);
         let name =
             name.ok_or_else(|| Error::invalid(format!("`{shown}` has a name that is no text")))?.to_owned();
-        let source = fs::read(path).map_err(|error| {
+        let path = path.to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut source = Vec::new();
+            File::open(path)?.take(LONGEST + 1).read_to_end(&mut source).map(|_| source)
+        });
+        let source = read.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| {
             Error::invalid(format!("`{shown}` cannot be read: {error}")).with_source(error)
         })?;
+        if source.len() as u64 > LONGEST {
+            return Err(Error::invalid(format!("`{shown}` is too long: {} MiB at most", LONGEST >> 20))
+                .with_hint("programs read what is larger from standard input"));
+        }
         Ok(Self { name, language, source: source.into() })
     }
 

@@ -17,7 +17,15 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Writes a text to standard output; the exit code of a command that has nothing more to do.
 pub(super) fn say(text: &str) -> i32 {
-    i32::from(put(&mut io::stdout(), text.as_bytes()).is_err())
+    match put(&mut io::stdout(), text.as_bytes()) {
+        Ok(()) => 0,
+        // Nobody reads any more, and knows it.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => 1,
+        Err(error) => {
+            note(&format!("standard output cannot be written: {error}\n"));
+            1
+        }
+    }
 }
 
 /// Writes a line of our own to standard error, marked as such. If nobody hears it, nobody can be told that.

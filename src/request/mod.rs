@@ -12,6 +12,8 @@ mod actions;
 mod answer;
 mod create;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod head;
 mod json;
 mod perform;

@@ -7,8 +7,10 @@
 #![expect(clippy::disallowed_methods, reason = "the host is looked at, and attacked, from outside too")]
 #![expect(clippy::print_stdout, reason = "how a host that is a child tells its parent")]
 
+mod agent;
 mod bounds;
 mod closed;
+mod escapes;
 mod files;
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -19,6 +21,7 @@ mod network;
 mod outlets;
 mod processes;
 mod resources;
+mod shared;
 mod starving;
 mod stores;
 mod templates;
@@ -57,6 +60,9 @@ fn main() -> ExitCode {
             closed::CASES,
             mounts::CASES,
             templates::CASES,
+            escapes::CASES,
+            shared::CASES,
+            agent::CASES,
         ],
     )
 }

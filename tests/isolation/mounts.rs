@@ -359,6 +359,9 @@ async fn a_place_behind_a_link_is_in_the_sandbox(_: At) {
         let error = create(target).await.err().unwrap();
         assert!(error.message().contains("`mounts`"), "{target}: {error}");
     }
+    symlink("circle", format!("{busy}/circle")).unwrap();
+    let error = create("/circle/place").await.err().unwrap();
+    assert!(error.message().contains("lead in a circle"), "{error}");
     assert!(!fs::exists(format!("{}/place", root.path())).unwrap());
     root.assert_untouched_but(&["root"]);
 }

@@ -7,7 +7,7 @@ use computesdk::command::{Output, RunOptions};
 use computesdk::error::ErrorKind;
 use computesdk::provider::{CreateRequest, Resources, Status};
 
-use crate::harness::{At, Case, Lent, cases, sh, shell, soon};
+use crate::harness::{At, Case, Lent, cases, pace, sh, shell, soon};
 use crate::is_limited_as_a_whole;
 
 pub(super) const CASES: &[Case] = cases![
@@ -120,8 +120,8 @@ async fn a_sandbox_that_is_killed_for_memory_says_so_to_all_that_wait(at: At) {
         }
         unreachable!("there is no end of memory")
     };
-    let cancel = Default::default();
-    let listening = async { sandbox.wait_for_port(80, None, &cancel).await.unwrap_err() };
+    let (cancel, patience) = (Default::default(), Some(Duration::from_secs(30) * pace()));
+    let listening = async { sandbox.wait_for_port(80, patience, &cancel).await.unwrap_err() };
     let (full, deaf) =
         soon("the end of the sandbox", Duration::from_secs(20), async { tokio::join!(filling, listening) })
             .await;

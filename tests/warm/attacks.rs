@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = cases![
     what_waits_cannot_be_looked_into,
     a_start_that_is_taken_over_costs_the_warmth_only,
     a_run_that_leaves_its_tree_is_found,
+    a_run_has_no_descriptor_but_its_own,
 ];
 
 const SOON: Duration = Duration::from_secs(5);
@@ -144,4 +145,17 @@ time.sleep(60)
         "gone\n"
     );
     until_warm(&sandbox).await;
+}
+
+async fn a_run_has_no_descriptor_but_its_own(_: At) {
+    let sandbox = always(&["json", "socket"]).await;
+    until_warm(&sandbox).await;
+    let look = "import os
+for fd in range(4096):
+  try: print(fd, os.readlink(f'/proc/self/fd/{fd}').split(':')[0])
+  except OSError: pass";
+    for _ in 0..3 {
+        let output = python(&sandbox, look).await;
+        assert_eq!(output.stdout, "0 /dev/null\n1 pipe\n2 pipe\n", "{}", output.stderr);
+    }
 }

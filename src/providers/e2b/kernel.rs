@@ -242,14 +242,14 @@ impl Lines {
 
 /// What a line says.
 #[derive(Debug, PartialEq)]
-enum Line {
+pub(super) enum Line {
     Event(CellEvent),
     End,
     /// A sign of life, or what nobody needs to know.
     Nothing,
 }
 
-fn read(line: &[u8]) -> Result<Line> {
+pub(super) fn read(line: &[u8]) -> Result<Line> {
     if line.trim_ascii().is_empty() {
         return Ok(Line::Nothing);
     }

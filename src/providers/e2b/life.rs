@@ -203,8 +203,8 @@ pub(super) fn info(sandbox: &Sandbox, known: Option<&Info>) -> Info {
 
 fn limits(sandbox: &Sandbox) -> Option<Limits> {
     Some(Limits {
-        memory: sandbox.memory_mb? * MIB,
-        disk: sandbox.disk_mb? * MIB,
+        memory: sandbox.memory_mb?.saturating_mul(MIB),
+        disk: sandbox.disk_mb?.saturating_mul(MIB),
         cpus: sandbox.cpu_count,
         processes: None,
         enforcement: Enforcement::Machine,

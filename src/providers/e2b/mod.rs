@@ -11,6 +11,8 @@ pub mod config;
 mod api;
 mod envd;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod instance;
 mod kernel;
 mod life;

@@ -172,6 +172,11 @@ fn of_lending(step: &str, errno: Errno) -> Error {
             "it is not what it was a moment ago",
             "create again; a file system that was mounted there after the first sandbox was made is not seen",
         ),
+        Errno::LOOP if !step.ends_with(": find it") => (
+            ErrorKind::InvalidArgument,
+            "links on the way to it lead in a circle",
+            "choose another `target`, or mend the links in the folder that is the root",
+        ),
         Errno::LOOP => (
             ErrorKind::Unavailable,
             "there is a link on the way that was not there a moment ago",

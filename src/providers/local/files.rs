@@ -146,7 +146,7 @@ pub(super) fn refused(about: About, path: &str, reply: Reply) -> Error {
     }
 }
 
-fn entries(mut listing: &[u8]) -> Option<Vec<Entry>> {
+pub(super) fn entries(mut listing: &[u8]) -> Option<Vec<Entry>> {
     let mut entries = Vec::new();
     while !listing.is_empty() {
         let (length, rest) = listing.split_first_chunk()?;

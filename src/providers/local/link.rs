@@ -59,8 +59,10 @@ pub(super) struct Link {
     myself: Weak<Self>,
 }
 
+/// Grows with what was asked for, and with nothing that an agent says.
 #[derive(Debug, Default)]
 struct State {
+    /// What has no answer yet; also where whoever asked has gone.
     waiting: HashMap<u32, oneshot::Sender<Answer>>,
     running: HashMap<u32, watch::Sender<Option<Exit>>>,
     /// Of those that have ended, what was killed because memory had run out.
@@ -177,7 +179,8 @@ impl Link {
             | Reply::Failed { id, .. } => id,
         };
         let mut state = self.state();
-        let waiter = state.waiting.remove(&id);
+        // What was not asked for is none of ours: not even to be undone, or an agent could keep this process busy.
+        let Some(waiter) = state.waiting.remove(&id) else { return };
         let ending = matches!(reply, Reply::Started { .. }).then(|| {
             let (sender, receiver) = watch::channel(None);
             state.running.insert(id, sender);
@@ -185,12 +188,8 @@ impl Link {
         });
         drop(state);
         let answer = Answer { reply, descriptors, ending };
-        let unwanted = match waiter {
-            Some(waiter) => waiter.send(answer).err(),
-            None => Some(answer),
-        };
-        if let Some(answer) = unwanted {
-            self.undo(&answer);
+        if let Err(unwanted) = waiter.send(answer) {
+            self.undo(&unwanted);
         }
     }
 
@@ -214,8 +213,9 @@ impl Link {
             }
             state.waiting.insert(id, sender);
         }
-        let mut asked = Asked { link: self, id, receiver };
+        let mut asked = Asked { link: self, id, sent: false, receiver };
         self.send(&request(id)).await?;
+        asked.sent = true;
         let answer = (&mut asked.receiver).await.map_err(|_| Closed)?;
         Ok((id, answer))
     }
@@ -245,19 +245,86 @@ impl Link {
     }
 }
 
-/// Somebody who waits for an answer. Dropped, an answer that has come and was not seen any more is undone.
+/// Somebody who waits for an answer. Dropped, an answer that was not seen any more is undone, as soon as it has come.
 struct Asked<'a> {
     link: &'a Link,
     id: u32,
+    sent: bool,
     receiver: oneshot::Receiver<Answer>,
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        self.link.state().waiting.remove(&self.id);
+        if !self.sent {
+            // There will be no answer.
+            self.link.state().waiting.remove(&self.id);
+        }
         self.receiver.close();
         if let Ok(answer) = self.receiver.try_recv() {
             self.link.undo(&answer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
+    }
+
+    /// Says all of this, whenever there is room.
+    async fn say(socket: &OwnedFd, replies: impl Iterator<Item = Reply>) {
+        for reply in replies {
+            while channel::send(socket, &encode(&reply), &[]) == Err(Errno::AGAIN) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_asked_for_take_no_memory_and_no_time() {
+        let (ours, theirs) = pair();
+        let link = Link::new(ours).unwrap();
+        let started = |id| Reply::Started { id, pid: 1 };
+        let flood = (0..5000).flat_map(|id| [started(id), Reply::Starved { id }, Reply::Done { id }]);
+        tokio::select! {
+            () = link.serve() => panic!("each of them makes sense"),
+            () = async { say(&theirs, flood).await; say(&theirs, [Reply::Done { id: 0 }].into_iter()).await } => {}
+        }
+        let state = link.state();
+        assert!(
+            state.waiting.is_empty() && state.running.is_empty() && state.starved.is_empty(),
+            "{state:?}"
+        );
+        let answered = rustix::net::recv(&theirs, &mut [0_u8; 64][..], RecvFlags::empty());
+        assert!(answered.is_err(), "it was answered");
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_for_by_somebody_who_has_gone_is_undone_once() {
+        let (ours, theirs) = pair();
+        let link = Link::new(ours).unwrap();
+        let asked = link.ask(|id| Request::Remove { id, path: "/x".to_owned() });
+        assert!(tokio::time::timeout(Duration::from_millis(20), asked).await.is_err());
+        let mut bytes = [0_u8; 256];
+        let receive = |bytes: &mut [u8]| channel::receive(&theirs, bytes, true).unwrap().unwrap();
+        let received = receive(&mut bytes);
+        let Some(Request::Remove { id, .. }) = decode(received.bytes(&bytes)) else { panic!("it was sent") };
+        for _ in 0..2 {
+            let message = encode(&Reply::Started { id, pid: 1 });
+            rustix::net::send(&theirs, &[&[0], &message[..]].concat(), SendFlags::empty()).unwrap();
+            let (reply, descriptors) = link.receive().await.unwrap();
+            link.deliver(reply, descriptors);
+        }
+        let received = receive(&mut bytes);
+        assert_eq!(decode(received.bytes(&bytes)), Some(Request::Kill { target: id }));
+        assert!(rustix::net::recv(&theirs, &mut bytes[..], RecvFlags::empty()).is_err(), "more was said");
     }
 }

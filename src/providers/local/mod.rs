@@ -27,6 +27,8 @@ mod descriptor;
 mod error;
 #[cfg(target_os = "linux")]
 mod files;
+#[cfg(all(target_os = "linux", any(test, fuzzing)))]
+pub(crate) mod fuzz;
 #[cfg(target_os = "linux")]
 mod instance;
 #[cfg(target_os = "linux")]

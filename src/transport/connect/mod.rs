@@ -6,6 +6,8 @@
 mod codec;
 mod envelope;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod spoken;
 
 use std::fmt::Debug;

@@ -92,7 +92,7 @@ fn told(path: &str, ran: Ran) -> Result<Vec<Entry>> {
     Ok(read(&ran.stdout))
 }
 
-fn read(stdout: &Bytes) -> Vec<Entry> {
+pub(super) fn read(stdout: &Bytes) -> Vec<Entry> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     // By the bytes of their names: two that are no UTF-8 may look the same.
     let mut by_bytes: HashMap<&[u8], Entry> = HashMap::new();

@@ -7,6 +7,8 @@ mod copy;
 mod error;
 mod files;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod json;
 mod links;
 mod messages;

@@ -16,6 +16,8 @@
 mod access;
 mod address;
 mod dial;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod host;
 mod log;
 mod policy;

@@ -50,22 +50,26 @@ pub(super) async fn serve(client: OwnedFd, dialer: &Dialer, link: &Link) -> io::
     let client = TcpStream::from_std(client.into())?;
     let tunnel = Mutex::new(None);
     let service = service_fn(|request| answer(request, dialer, &tunnel));
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(HEAD)
-        .max_header_size(HEAD)
-        // One that has said all that it has to say still wants its answer.
-        .half_close(true)
-        .serve_connection(TokioIo::new(client), service)
-        .without_shutdown()
-        .await;
+    let served = server().serve_connection(TokioIo::new(client), service).without_shutdown().await;
     let ended = served.map_err(io::Error::other)?;
     let tunnel = tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
     match tunnel {
         Some(server) => through(ended.io.into_inner(), ended.read_buf, server, link).await,
         None => Ok(()),
     }
+}
+
+/// What reads requests.
+pub(super) fn server() -> http1::Builder {
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD)
+        .max_header_size(HEAD)
+        // One that has said all that it has to say still wants its answer.
+        .half_close(true);
+    server
 }
 
 /// From here on, bytes: what is in them is between the two, and leads nowhere else.
@@ -115,7 +119,7 @@ async fn answer(
 }
 
 /// Where a `CONNECT` is to lead, or what is wrong with it.
-fn to_connect(request: &Request<Incoming>) -> Result<(&str, u16), &'static str> {
+pub(super) fn to_connect(request: &Request<Incoming>) -> Result<(&str, u16), &'static str> {
     let has_body = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
         .iter()
         .any(|name| request.headers().contains_key(name));
@@ -127,7 +131,7 @@ fn to_connect(request: &Request<Incoming>) -> Result<(&str, u16), &'static str> 
 }
 
 /// Where a request for a URL is to be passed on to, or what is wrong with it.
-fn to_pass_on(request: &Request<Incoming>) -> Result<(&str, u16), &'static str> {
+pub(super) fn to_pass_on(request: &Request<Incoming>) -> Result<(&str, u16), &'static str> {
     let uri = request.uri();
     let authority = uri.authority().ok_or("this is a proxy: it takes whole URLs, and `CONNECT`")?;
     if uri.scheme() != Some(&Scheme::HTTP) {
@@ -162,7 +166,7 @@ fn target(authority: &Authority) -> Result<(&str, Option<u16>), &'static str> {
 }
 
 /// A request as its server is to see it: for a path, from a client of its own.
-fn rewritten(mut request: Request<Incoming>) -> Result<Request<Incoming>, hyper::http::Error> {
+pub(super) fn rewritten(mut request: Request<Incoming>) -> Result<Request<Incoming>, hyper::http::Error> {
     let uri = std::mem::take(request.uri_mut()).into_parts();
     let host = uri.authority.map(|authority| HeaderValue::from_str(authority.as_str())).transpose()?;
     let path = uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -202,7 +206,7 @@ fn status(failure: &Failure) -> StatusCode {
 }
 
 /// An answer in the proxy's own words, the last of its connection: who is refused has to come again, and pays for that.
-fn own(status: StatusCode, words: &str) -> Response<Answer> {
+pub(super) fn own(status: StatusCode, words: &str) -> Response<Answer> {
     let mut answer = Response::new(Answer::Own(Some(Bytes::from(format!("{words}\n")))));
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
