@@ -19,6 +19,7 @@ mod network;
 mod outlets;
 mod processes;
 mod resources;
+mod snapshots;
 mod starving;
 mod stores;
 mod templates;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
             closed::CASES,
             mounts::CASES,
             templates::CASES,
+            snapshots::CASES,
         ],
     )
 }
