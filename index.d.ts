@@ -231,8 +231,8 @@ export interface CreateSandboxOptions {
    */
   sandboxId?: string | undefined
   /**
-   * What it is made from: at E2B a template or a snapshot, by its id or name; on the local provider one of its
-   * `templates`, by its name. One that is not there raises `NotFoundError`.
+   * What it is made from: at E2B a template or a snapshot, by its id or name; on the local provider a snapshot likewise,
+   * or one of its `templates`, by its name. One that is not there raises `NotFoundError`.
    */
   templateId?: string | undefined
   /** Data of yours; `getInfo().metadata` gives it back. JSON values only; at E2B strings only. */
@@ -628,7 +628,10 @@ export interface ProviderSandboxes {
   destroy(sandboxId: string): Promise<void>
 }
 
-/** The snapshots of a provider. Each call raises `UnsupportedError` where it can have none, as `local` does. */
+/**
+ * The snapshots of a provider. Each call raises `UnsupportedError` where it can have none. Those of `local` belong to the
+ * process, as its sandboxes do.
+ */
 export interface ProviderSnapshots {
   /** Lists them all. */
   list(): Promise<Snapshot[]>
@@ -769,6 +772,11 @@ export interface LocalConfig {
    * ```
    */
   templates?: Readonly<Record<string, LocalTemplate>> | undefined
+  /**
+   * Bytes of memory that all snapshots of this process may take when one is taken of its sandboxes. Default: 1073741824
+   * (1 GiB). One that there is no room for raises `QuotaExceededError`.
+   */
+  snapshotMemory?: number | undefined
 }
 
 /** The interpreters that sandboxes of `local` have up before there is code for them. */
@@ -1543,11 +1551,14 @@ export declare class Sandbox {
   /**
    * Keeps its state as it is now: `create({ templateId: snapshot.id })` makes others of it. It goes on.
    *
-   * Raises `UnsupportedError` on the local provider.
+   * At E2B files and processes are kept, until the snapshot is deleted; on the local provider files, in memory of
+   * this process, until it ends. A `name` leads to the latest snapshot that was given it; locally it is 1 to 128
+   * letters, digits, `-`, `_` and `.`. What there is no room for raises `QuotaExceededError`.
    *
    * @example
    * ```ts
    * const { id } = await sandbox.snapshot({ name: 'with-packages' })
+   * const other = await provider.sandbox.create({ templateId: id })
    * ```
    */
   snapshot(options?: { name?: string | undefined }): Promise<Snapshot>

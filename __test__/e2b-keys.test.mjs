@@ -13,9 +13,9 @@ import {
   AuthenticationError,
   compute,
   createCompute,
+  docker,
   e2b,
   InvalidArgumentError,
-  local,
   NotFoundError,
   PermissionDeniedError,
   QuotaExceededError,
@@ -444,12 +444,12 @@ describe('snapshots', () => {
   })
 
   test('are refused by name where there are none', async () => {
-    const { snapshots } = local()
+    const { snapshots } = docker()
     await failure(snapshots.list(), UnsupportedError, {
-      message: /`snapshots`.*`local`/,
-      provider: 'local',
+      message: /`snapshots`.*`docker`/,
+      provider: 'docker',
       operation: 'snapshots.list',
     })
-    await failure(snapshots.delete('x'), UnsupportedError, { message: /`snapshots`.*`local`/ })
+    await failure(snapshots.delete('x'), UnsupportedError, { message: /`snapshots`.*`docker`/ })
   })
 })

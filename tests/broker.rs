@@ -9,6 +9,8 @@
 mod harness;
 #[path = "broker/ports.rs"]
 mod ports;
+#[path = "broker/snapshots.rs"]
+mod snapshots;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
     harness::run(
         Some(1),
         &[("local", harness::local(Config { spares: Some(0), ..Config::default() }))],
-        &[CASES, ports::CASES],
+        &[CASES, ports::CASES, snapshots::CASES],
     )
 }
 

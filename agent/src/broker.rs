@@ -2,7 +2,7 @@
 //!
 //! It is one thread, so that the clone of it that becomes a sandbox is a whole process and no lock is held
 //! in it by somebody who is not there. It never sees a command, a file or a secret: those go straight from
-//! the core to the sandbox.
+//! the core to the sandbox. What is kept of a sandbox is copied by a child, with no more than the sandbox's rights.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,6 +17,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use crate::cgroups::{Cgroup, Cgroups};
 use crate::host;
 use crate::identity::{Identities, Identity};
+use crate::layers::{Layers, Outcome};
 use crate::lent;
 use crate::sandbox::{self, Ground};
 use crate::spares::{Made, Spares};
@@ -33,6 +34,7 @@ struct Broker {
     ground: Ground,
     living: HashMap<i32, Living>,
     spares: Spares,
+    layers: Layers,
 }
 
 /// A sandbox that runs, found by the process id of its process 1.
@@ -138,8 +140,8 @@ impl Broker {
         })();
         match made {
             Ok((identities, cgroups, ground)) => {
-                let (living, spares) = (HashMap::new(), Spares::default());
-                Ok(Self { control, identities, cgroups, ground, living, spares })
+                let (living, spares, layers) = (HashMap::new(), Spares::default(), Layers::default());
+                Ok(Self { control, identities, cgroups, ground, living, spares, layers })
             }
             Err(failure) => Err((control, failure)),
         }
@@ -171,7 +173,7 @@ impl Broker {
 
     /// Answers one request; false when the core has gone.
     fn answer(&mut self, buffer: &mut [u8]) -> bool {
-        let Ok(Some(received)) = channel::receive(&self.control, buffer, true) else {
+        let Ok(Some(mut received)) = channel::receive(&self.control, buffer, true) else {
             return false;
         };
         match decode(received.bytes(buffer)) {
@@ -189,6 +191,15 @@ impl Broker {
                 }
             }
             Some(BrokerRequest::Meters { id }) => self.send_meters(id),
+            Some(BrokerRequest::Keep { id, layer, bytes, files }) => {
+                if let Err(failure) = self.keep(id, layer, received.descriptors.pop(), (bytes, files)) {
+                    self.reply(&BrokerReply::Lost { layer, failure });
+                }
+            }
+            Some(BrokerRequest::Forget { layer }) => {
+                give_up(self.spares.let_go_of(layer));
+                self.layers.forget(layer);
+            }
             None => return false,
         }
         true
@@ -231,10 +242,19 @@ impl Broker {
             }
         };
         drop((child_gate, child_link));
-        let ready = admit(pid, plan, &identity, &gate);
+        let ready = admit(pid, plan, &identity, &self.layers, &gate);
         let cgroup = limits.map(Cgroup::shut);
         self.living.insert(pid, Living { id, identity, cgroup, doomed: false });
         ready.map(|()| Made { pid, link }).inspect_err(|_| kill(pid))
+    }
+
+    /// Begins to keep what a sandbox has written. The sandbox itself has handed it out: whoever looks at it has no more
+    /// rights than the sandbox.
+    fn keep(&mut self, id: u32, layer: u32, written: Option<OwnedFd>, most: (u64, u64)) -> Result<()> {
+        let written = written.ok_or(Errno::MFILE).step("find what it has written")?;
+        let living = self.living.values().find(|living| living.id == Some(id));
+        let living = living.ok_or(Errno::SRCH).step("find the sandbox")?;
+        self.layers.keep(layer, written, &living.identity, most)
     }
 
     /// Nothing was asked for a while: makes the next spare, or lets go of all.
@@ -256,6 +276,11 @@ impl Broker {
         let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
         if pid <= 0 {
             return false;
+        }
+        if let Some(Outcome { layer, result }) = self.layers.ended(pid, status) {
+            let reply = result.map(|bytes| BrokerReply::Kept { layer, bytes });
+            let lost = |errno| Failure { step: "keep a snapshot".to_owned(), errno };
+            self.reply(&reply.unwrap_or_else(|errno| BrokerReply::Lost { layer, failure: lost(errno) }));
         }
         if let Some(living) = self.living.remove(&pid) {
             let starved = self.has_starved(&living, status);
@@ -304,11 +329,14 @@ fn sockets() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Does for the clone what only its parent may, then opens the gate.
-fn admit(pid: i32, plan: &Plan, identity: &Identity, gate: &OwnedFd) -> Result<()> {
+fn admit(pid: i32, plan: &Plan, identity: &Identity, layers: &Layers, gate: &OwnedFd) -> Result<()> {
     identity.apply(pid)?;
     let host = host::open(plan, identity, pid)?;
     let forms: Vec<u8> = host.iter().map(|(form, _)| form.to_byte()).collect();
     let trees: Vec<BorrowedFd<'_>> = host.iter().map(|(_, tree)| tree.as_fd()).collect();
     channel::send(gate, &forms, &trees).step("open the gate")?;
-    if lent::any(plan) { lent::hand_over(plan, identity, pid, gate) } else { Ok(()) }
+    if lent::any(plan) {
+        lent::hand_over(plan, identity, pid, gate)?;
+    }
+    if plan.layers.is_empty() { Ok(()) } else { layers.hand_over(plan, identity, pid, gate) }
 }

@@ -72,10 +72,15 @@ fn open_one(bind: &Bind, namespace: Option<&File>) -> Result<(Form, OwnedFd)> {
 
 /// Whether an overlay may stand above a directory with mapped owners: from Linux 5.19 on.
 pub fn overlay_takes_mapped() -> bool {
+    kernel_is_since((5, 19))
+}
+
+/// Whether the kernel is of this version or a newer one.
+pub fn kernel_is_since((major, minor): (u32, u32)) -> bool {
     let name = rustix::system::uname();
     let release = name.release().to_string_lossy();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(5), Some(19))
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }
 
 fn tree(path: &str, flags: OpenTreeFlags) -> rustix::io::Result<OwnedFd> {

@@ -12,9 +12,10 @@
 //! * [`identity`] – user namespaces and ranges of user ids.
 //! * [`host`] – the directories of the host that a sandbox sees.
 //! * [`lent`], [`owners`] – what its user lends it besides, and whose that is inside.
+//! * [`layers`], [`keep`] – what was kept of sandboxes, for others to be made from.
 //! * [`cgroups`] – limits for a sandbox as a whole; [`kills`] – how often memory was not enough.
 //! * [`sandbox`] – the steps from a fresh clone to an isolated process 1, in order.
-//! * [`mounts`], [`rootfs`], [`privileges`], [`seccomp`] – the steps themselves.
+//! * [`mounts`], [`rootfs`], [`way`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
 //! * [`spawn`] over [`streams`] and [`guard`], [`files`], [`rename`], [`jobs`], [`ports`] – what it is asked for.
 //! * [`warm`] – interpreters that are up before there is code for them.
@@ -34,7 +35,9 @@ mod guard;
 mod host;
 mod identity;
 mod jobs;
+mod keep;
 mod kills;
+mod layers;
 mod lent;
 mod mounts;
 mod owners;
@@ -54,6 +57,7 @@ mod streams;
 mod tree;
 mod usage;
 mod warm;
+mod way;
 
 fn main() -> std::process::ExitCode {
     broker::run()

@@ -25,6 +25,12 @@ pub fn tmpfs(target: &str, options: &str) -> Result<()> {
     mount("tmpfs", target, "tmpfs", PLAIN, Some(options.as_c_str()))
 }
 
+/// Opens what is mounted at `target`, whatever becomes of the path.
+pub fn open(target: &str) -> Result<std::os::fd::OwnedFd> {
+    use rustix::fs::{Mode, OFlags, openat};
+    openat(CWD, target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// Makes `source` seen at `target`.
 pub fn bind(source: &str, target: &str) -> Result<()> {
     mount_bind(source, target)

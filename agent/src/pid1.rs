@@ -41,6 +41,8 @@ struct Pid1 {
     /// How often memory was not enough, where that is counted.
     kills: Option<Kills>,
     warm: Warm,
+    /// The file system that holds what the sandbox has written.
+    written: OwnedFd,
 }
 
 /// A process that a request started.
@@ -60,7 +62,7 @@ struct Running {
 type Answer = Result<(Reply, Vec<OwnedFd>), (Trouble, Errno)>;
 
 /// Runs until the core closes its end of the link. Returns the exit code.
-pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, plan: &Plan) -> i32 {
+pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, written: OwnedFd, plan: &Plan) -> i32 {
     let Ok(ends) = watch_children() else { return 1 };
     let mut pid1 = Pid1 {
         link,
@@ -71,6 +73,7 @@ pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, plan: &Plan)
         rests: Vec::new(),
         kills,
         warm: Warm::new(plan.processes, &plan.warm),
+        written,
     };
     let mut buffer = vec![0; DATAGRAM + 1];
     loop {
@@ -178,6 +181,7 @@ impl Pid1 {
             Request::Socket { id, v6 } => (id, socket(id, v6)),
             Request::Listens { id, port } => (id, listens(id, port)),
             Request::Measure { id, processes } => (id, measure(id, processes)),
+            Request::Written { id } => (id, self.written(id)),
             Request::Run { id, command, interpreter } => {
                 match self.warm.place(&mut self.spawner, id, &command, interpreter) {
                     Place::Taken(seat) => self.run(id, &command, Some(seat)),
@@ -216,7 +220,7 @@ impl Pid1 {
                 }
                 self.refuse(id, errno);
             }
-            Reply::Socket { id } => self.refuse(id, errno),
+            Reply::Socket { id } | Reply::Written { id } => self.refuse(id, errno),
             _ => {}
         }
     }
@@ -407,6 +411,12 @@ impl Pid1 {
             None => Ok((Reply::Done { id }, vec![])),
             Some(copy) => self.job(id, Job::Copy(copy)),
         }
+    }
+
+    fn written(&self, id: u32) -> Answer {
+        let written =
+            rustix::io::fcntl_dupfd_cloexec(&self.written, 0).map_err(|errno| (Trouble::Path, errno))?;
+        Ok((Reply::Written { id }, vec![written]))
     }
 
     fn list(&mut self, id: u32, path: &str) -> Answer {

@@ -20,6 +20,12 @@ pub const TERMINALS: u32 = 64;
 /// How every step begins that is about something [`Lent`]; the option and its path on the host follow.
 pub const LENDING: &str = "lend ";
 
+/// The step at which a sandbox fails whose snapshot is gone.
+pub const SNAPSHOT: &str = "find its snapshot";
+
+/// The most snapshots that a sandbox can stand on.
+pub const LAYERS: usize = 16;
+
 /// The most that may be lent to one sandbox: descriptors of one message, and one of them is the root's.
 pub const MOUNTS: usize = 31;
 
@@ -233,6 +239,8 @@ wire! {
         pub mounts: Vec<Lent>,
         /// Interpreters that are up before anybody asks for them.
         pub warm: Vec<Interpreter>,
+        /// What was kept of others and is below what it writes, the uppermost first.
+        pub layers: Vec<u32>,
     }
 
     /// An interpreter that is to be up before there is code for it.
@@ -291,6 +299,11 @@ wire! {
         Destroy = 1 { id: u32, },
         /// Asks for the files in which the kernel counts what a sandbox uses. Answered by `Meters`.
         Meters = 50 { id: u32, },
+        /// Keeps what a sandbox has written as a layer of this number, if it is no more than so many bytes and files.
+        /// Comes with the file system that holds it. Answered by `Kept` or `Lost`.
+        Keep = 70 { id: u32, layer: u32, bytes: u64, files: u64, },
+        /// Lets go of a layer, complete or not.
+        Forget = 71 { layer: u32, },
     }
 
     /// Broker → core.
@@ -311,6 +324,10 @@ wire! {
         Meters = 50 { id: u32, },
         /// The sandbox is gone: the kernel killed its process 1, because memory had run out.
         Starved = 51 { id: u32, },
+        /// A layer is complete, and takes so many bytes of memory.
+        Kept = 70 { layer: u32, bytes: u64, },
+        /// A layer did not come about.
+        Lost = 71 { layer: u32, failure: Failure, },
     }
 
     /// A step that the kernel refused.
@@ -365,6 +382,8 @@ wire! {
         Measure = 50 { id: u32, processes: bool, },
         /// As `Spawn`, for code: what runs may be an interpreter that was up before.
         Run = 60 { id: u32, command: Command, interpreter: Interpreter, },
+        /// Hands out the file system that holds everything the sandbox has written. Answered by `Written`.
+        Written = 70 { id: u32, },
     }
 
     /// Agent → core.
@@ -394,6 +413,8 @@ wire! {
         /// The command whose `Exited` comes next was killed because memory had run out, or ended as what it waited
         /// for did, which was.
         Starved = 51 { id: u32, },
+        /// The file system that holds what the sandbox has written; a descriptor of it comes with the message.
+        Written = 70 { id: u32, },
     }
 
     /// What a failed request failed at, where `errno` alone does not tell.

@@ -15,6 +15,7 @@ use computesdk_agent::protocol::Lent;
 
 use crate::files::{self, open_regular};
 use crate::identity::USER;
+use crate::layers;
 use crate::lent::step;
 use crate::mounts;
 use crate::stage::{self, BOX, ETC};
@@ -29,10 +30,14 @@ const OURS: [&str; 4] = ["hosts", "hostname", "resolv.conf", "machine-id"];
 /// The most that a list of accounts may hold.
 const ACCOUNTS: u64 = 1 << 20;
 
-/// Mounts the folder below the layer as the root, in which these hosts have a name too.
-pub fn lay(lent: &Lent, tree: &OwnedFd, names: &[(String, String)]) -> Result<()> {
+/// Mounts the folder below the layer as the root, in which these hosts have a name too; and between them, what was kept
+/// of sandboxes that had this root.
+pub fn lay(lent: &Lent, tree: &OwnedFd, names: &[(String, String)], kept: &[String]) -> Result<()> {
     let [lower, upper, work, root] =
         ["/lower/root", UPPER, "/work/root", "/root"].map(|path| format!("{BOX}{path}"));
+    if !kept.is_empty() {
+        fs::create_dir(format!("{upper}/etc")).step("make /etc")?;
+    }
     for name in OURS {
         fs::copy(format!("{ETC}/{name}"), format!("{upper}/etc/{name}")).step("make /etc")?;
     }
@@ -40,14 +45,18 @@ pub fn lay(lent: &Lent, tree: &OwnedFd, names: &[(String, String)]) -> Result<()
         fs::write(format!("{upper}/etc/hosts"), stage::hosts(names)).step("make /etc")?;
     }
     // What a user installs for everybody goes here, as on any machine.
-    for name in ["bin", "lib", "share"] {
+    for name in ["bin", "lib", "share"].into_iter().filter(|_| kept.is_empty()) {
         fs::create_dir_all(format!("{upper}/usr/local/{name}")).step("make directories")?;
     }
     for path in [&lower, &work] {
         fs::create_dir_all(path).step("make directories")?;
     }
     mounts::attach(tree, &lower).step(step(lent, "mount it"))?;
-    mounts::overlay(&lower, &upper, &work, &root).step(step(lent, "mount an overlay on it"))
+    if let Some(uppermost) = layers::of(kept, "root").next() {
+        layers::adopt(&uppermost, &upper).step("make directories")?;
+    }
+    let lowers: Vec<String> = layers::of(kept, "root").chain([lower]).collect();
+    mounts::overlay(&lowers.join(":"), &upper, &work, &root).step(step(lent, "mount an overlay on it"))
 }
 
 /// Makes what the folder lacks and programs expect. The folder must be the root by now.

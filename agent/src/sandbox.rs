@@ -4,6 +4,7 @@
 //! before the filter. Whatever fails ends the clone; nothing runs in a sandbox that is not complete.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -15,6 +16,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use crate::cgroups::Cgroup;
 use crate::host::Form;
 use crate::identity::{Identity, become_user};
+use crate::layers;
 use crate::lent::{self, Loan};
 use crate::mounts::{self, READ_ONLY};
 use crate::privileges;
@@ -22,6 +24,7 @@ use crate::rootfs;
 use crate::seccomp::{Door, Filter};
 use crate::stage::{self, BOX, DEV, ETC, NO_DIRECTORY, NO_FILE};
 use crate::step::{Result, Step, checked};
+use crate::way;
 
 /// What is the same for every sandbox and costs time to find out or to compute.
 pub struct Ground {
@@ -68,6 +71,12 @@ const DIRECTORIES: [(&str, bool); 15] = [
     ("var/tmp", true),
     ("workspace", false),
 ];
+
+/// How the names begin of directories that cover one of the host's.
+pub const HIDDEN: &str = "hidden";
+
+/// What is mounted in a root that is there already, beside what the plan names.
+const MOUNTED: [&str; 3] = ["/etc", "/dev", "/proc"];
 
 /// Where programs of our own go if not to /usr/local/bin.
 const SPARE_BIN: &str = "/opt/bin";
@@ -138,17 +147,16 @@ pub fn become_pid1(
     link: OwnedFd,
 ) -> ! {
     let kills = limits.as_mut().and_then(Cgroup::take_kills);
-    let kept: Vec<_> = kills.iter().map(AsFd::as_fd).chain([gate.as_fd(), link.as_fd()]).collect();
-    let (reply, door) = match isolate(plan, ground, identity, limits, gate, &kept) {
-        Ok(ready) => ready,
+    let open: Vec<_> = kills.iter().map(AsFd::as_fd).chain([gate.as_fd(), link.as_fd()]).collect();
+    let (reply, isolated) = match isolate(plan, ground, identity, limits, gate, &open) {
+        Ok((reply, isolated)) => (reply, Some(isolated)),
         Err(failure) => (Reply::Broken { failure }, None),
     };
     // Read by whoever has asked for a sandbox, or will.
     let sent = channel::send(&link, &encode(&reply), &[]);
-    let code = if sent.is_ok() && matches!(reply, Reply::Ready { .. }) {
-        crate::pid1::run(link, door, kills, plan)
-    } else {
-        1
+    let code = match isolated {
+        Some((door, written)) if sent.is_ok() => crate::pid1::run(link, door, kills, written, plan),
+        _ => 1,
     };
     // SAFETY: ends the clone without running what the broker has registered for its own end.
     unsafe { libc::_exit(code) }
@@ -161,12 +169,13 @@ fn isolate(
     limits: Option<Cgroup>,
     gate: &OwnedFd,
     kept: &[BorrowedFd<'_>],
-) -> Result<(Reply, Option<Door>)> {
+) -> Result<(Reply, (Option<Door>, OwnedFd))> {
     let limited = limits.is_some();
     limits.map_or(Ok(()), |limits| limits.enter())?;
     privileges::close_all_but(kept)?;
     let host = wait_at(gate)?;
     let mut loan = if lent::any(plan) { lent::receive(plan, gate)? } else { Loan::default() };
+    let kept = layers::receive(plan, gate)?;
     become_user(identity.ranged())?;
     // A change of user would have made the kernel forget this (prctl(2)).
     privileges::die_with_the_broker()?;
@@ -177,12 +186,12 @@ fn isolate(
     if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } == 0 {
         layers.push("cgroup namespace".to_owned());
     }
-    root(plan, &host, plan.rootfs.as_deref().zip(loan.rootfs.as_ref()))?;
+    let written = root(plan, &host, plan.rootfs.as_deref().zip(loan.rootfs.as_ref()), &kept)?;
     loan.mounts = lent::layer(plan, loan.mounts)?;
     proc(ground)?;
     devices()?;
     move_in()?;
-    if let Some(lent) = &plan.rootfs {
+    if let Some(lent) = plan.rootfs.as_ref().filter(|_| plan.layers.is_empty()) {
         rootfs::furnish(lent)?;
     }
     lent::place(plan, &loan.mounts)?;
@@ -208,7 +217,7 @@ fn isolate(
         layers.push("cgroup limits".to_owned());
     }
     privileges::hide()?;
-    Ok((Reply::Ready { bash: Path::new("/bin/bash").exists(), layers, cgroup: limited }, door))
+    Ok((Reply::Ready { bash: Path::new("/bin/bash").exists(), layers, cgroup: limited }, (door, written)))
 }
 
 /// Waits until the broker has given this clone its ids and its limits; takes the host's directories.
@@ -225,36 +234,54 @@ fn inside(path: &str) -> String {
 }
 
 /// Builds the root file system: one tmpfs that holds every byte the sandbox writes, with the host's
-/// directories below layers of it.
-fn root(plan: &Plan, host: &[(Form, OwnedFd)], rootfs: Option<(&Lent, &OwnedFd)>) -> Result<()> {
+/// directories, and what was kept of other sandboxes, below layers of it. Gives the tmpfs.
+fn root(
+    plan: &Plan,
+    host: &[(Form, OwnedFd)],
+    rootfs: Option<(&Lent, &OwnedFd)>,
+    kept: &[OwnedFd],
+) -> Result<OwnedFd> {
     let options = format!("mode=0755,size={},nr_inodes={}", plan.disk, plan.inodes);
     mounts::tmpfs(BOX, &options).step("mount a tmpfs")?;
     for name in ["root", "upper", "work", "lower"] {
         fs::create_dir(format!("{BOX}/{name}")).step("make directories")?;
     }
+    let written = mounts::open(BOX).step("open the tmpfs")?;
+    let kept = layers::attach(kept)?;
+    let fresh = kept.is_empty();
     if let Some((lent, tree)) = rootfs {
         fs::create_dir(format!("{BOX}{}", rootfs::UPPER)).step("make directories")?;
-        directories(&format!("{BOX}{}", rootfs::UPPER))?;
-        return rootfs::lay(lent, tree, &plan.names);
+        if fresh {
+            directories(&format!("{BOX}{}", rootfs::UPPER))?;
+        }
+        rootfs::lay(lent, tree, &plan.names, &kept)?;
+        return if fresh { Ok(written) } else { places(MOUNTED).map(|()| written) };
     }
-    mounts::bind(&inside(""), &inside("")).step("mount the root")?;
-    directories(&inside(""))?;
-    if !plan.names.is_empty() {
+    if fresh {
+        mounts::bind(&inside(""), &inside("")).step("mount the root")?;
+        directories(&inside(""))?;
+    } else {
+        layer("root", None, &inside(""), &kept)?;
+        places(MOUNTED)?;
+    }
+    // The names that hosts had where a snapshot was taken are not those that they have here.
+    if !plan.names.is_empty() || !fresh {
         // Before the layer is mounted: the file below belongs to somebody else.
         let etc = format!("{BOX}/upper/etc");
         fs::create_dir_all(&etc).step("make directories")?;
         fs::write(format!("{etc}/hosts"), stage::hosts(&plan.names)).step("write /etc/hosts")?;
     }
-    layer("etc", ETC, &inside("/etc"))?;
+    layer("etc", Some(ETC), &inside("/etc"), &kept)?;
     for (number, (bind, (form, tree))) in plan.host.iter().zip(host).enumerate() {
-        host_directory(bind, *form, tree, number)?;
-    }
-    for (number, path) in plan.hidden.iter().enumerate() {
-        if Path::new(&inside(path)).is_dir() {
-            let empty = format!("{BOX}/hidden{number}");
-            fs::create_dir(&empty).step("make directories")?;
-            mounts::bind(&empty, &inside(path)).step(format!("hide {path}"))?;
+        if !fresh {
+            way::clear(&inside(""), &bind.target).step(format!("clear {}", bind.target))?;
         }
+        host_directory(bind, *form, tree, number, &kept)?;
+    }
+    plan.hidden.iter().try_for_each(|path| hide(path, &kept))?;
+    if !fresh {
+        // They are in the snapshot, or were removed before it was taken.
+        return Ok(written);
     }
     for (path, target) in &plan.links {
         make(path, |at| symlink(target, at)).step(format!("make {path}"))?;
@@ -266,7 +293,40 @@ fn root(plan: &Plan, host: &[(Form, OwnedFd)], rootfs: Option<(&Lent, &OwnedFd)>
         };
         make(path, program).step(format!("make {path}"))?;
     }
-    Ok(())
+    Ok(written)
+}
+
+/// Makes these directories in a root that a stranger has filled.
+fn places(paths: [&str; 3]) -> Result<()> {
+    paths
+        .into_iter()
+        .try_for_each(|path| {
+            way::clear(&inside(""), path)?;
+            fs::create_dir_all(inside(path))
+        })
+        .step("make directories")
+}
+
+/// Covers a directory of the host's by one of the sandbox's own.
+fn hide(path: &str, kept: &[String]) -> Result<()> {
+    // The same in every sandbox, and short: a snapshot has it too.
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    let name = format!("{HIDDEN}{:016x}", hasher.finish());
+    // What a stranger has made may be a link, or of that name and nobody's to hide: then it is the host that knows.
+    let there = if kept.is_empty() {
+        Some(path.to_owned()).filter(|path| Path::new(&inside(path)).is_dir())
+    } else {
+        let real = fs::canonicalize(path).ok().and_then(|real| real.into_os_string().into_string().ok());
+        real.filter(|real| way::leads(&inside(""), real))
+    };
+    let Some(there) = there else { return Ok(()) };
+    if layers::of(kept, &name).next().is_some() {
+        return layer(&name, None, &inside(&there), kept);
+    }
+    let empty = format!("{BOX}/{name}");
+    fs::create_dir(&empty).step("make directories")?;
+    mounts::bind(&empty, &inside(&there)).step(format!("hide {path}"))
 }
 
 fn directories(root: &str) -> Result<()> {
@@ -289,7 +349,7 @@ fn make(path: &str, by: impl Fn(&str) -> std::io::Result<()>) -> std::io::Result
     }
 }
 
-fn host_directory(bind: &Bind, form: Form, tree: &OwnedFd, number: usize) -> Result<()> {
+fn host_directory(bind: &Bind, form: Form, tree: &OwnedFd, number: usize, kept: &[String]) -> Result<()> {
     let target = inside(&bind.target);
     let step = || format!("mount {}", bind.source);
     if form == Form::Fixed {
@@ -305,23 +365,27 @@ fn host_directory(bind: &Bind, form: Form, tree: &OwnedFd, number: usize) -> Res
     let name = format!("host{number}");
     fs::create_dir_all(&lower).and_then(|()| fs::create_dir_all(&target)).step("make directories")?;
     mounts::attach(tree, &lower).step(step())?;
-    if bind.target == "/usr" {
+    if bind.target == "/usr" && kept.is_empty() {
         // What a user installs for everybody goes here, as on any machine.
         for directory in ["bin", "lib", "share"] {
             fs::create_dir_all(format!("{BOX}/upper/{name}/local/{directory}")).step("make directories")?;
         }
     }
-    layer(&name, &lower, &target)
+    layer(&name, Some(&lower), &target, kept)
 }
 
-/// A writable layer of the sandbox's own over a directory.
-fn layer(name: &str, lower: &str, target: &str) -> Result<()> {
+/// A writable layer of the sandbox's own over a directory, and over what was kept of layers over it.
+fn layer(name: &str, lower: Option<&str>, target: &str, kept: &[String]) -> Result<()> {
+    let lowers: Vec<String> = layers::of(kept, name).chain(lower.map(str::to_owned)).collect();
     let (upper, work) = (format!("{BOX}/upper/{name}"), format!("{BOX}/work/{name}"));
     for path in [&upper, &work] {
         fs::create_dir_all(path).step("make directories")?;
     }
-    mounts::overlay(lower, &upper, &work, target)
-        .step(format!("mount an overlay on {}", &target[inside("").len()..]))
+    if let Some(uppermost) = lowers.first().filter(|_| !kept.is_empty()) {
+        layers::adopt(uppermost, &upper).step("make directories")?;
+    }
+    let seen = target.strip_prefix(&inside("")).filter(|path| !path.is_empty()).unwrap_or("/");
+    mounts::overlay(&lowers.join(":"), &upper, &work, target).step(format!("mount an overlay on {seen}"))
 }
 
 fn make_parents(path: &str) -> std::io::Result<()> {

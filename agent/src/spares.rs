@@ -85,6 +85,15 @@ impl Spares {
         std::mem::take(&mut self.waiting)
     }
 
+    /// Gives up those that stand on this layer, for good.
+    pub fn let_go_of(&mut self, layer: u32) -> Vec<Made> {
+        if !self.plan.as_ref().is_some_and(|plan| plan.layers.contains(&layer)) {
+            return Vec::new();
+        }
+        self.plan = None;
+        self.let_go()
+    }
+
     /// How long to wait for requests before the spares are looked after; `None` if there is nothing to do.
     pub fn patience(&self) -> Option<Timespec> {
         let patience = match (self.wanted(), self.waiting.is_empty()) {

@@ -21,6 +21,8 @@ pub const DEV: &str = "/sys/dev";
 pub const NO_FILE: &str = "/sys/nothing";
 /// See [`NO_FILE`].
 pub const NO_DIRECTORY: &str = "/sys/nowhere";
+/// Where the broker keeps layers.
+pub const KEPT: &str = "/sys/kept";
 /// Where a fresh clone mounts its own file system before it moves there.
 pub const BOX: &str = "/sys/box";
 
@@ -78,7 +80,7 @@ pub fn set_up(identities: &Identities) -> Result<()> {
     etc().step("copy /etc")?;
     dev()?;
     masks().step("make masks")?;
-    fs::create_dir(BOX).step("make a mount point")?;
+    [BOX, KEPT].into_iter().try_for_each(fs::create_dir).step("make a mount point")?;
     // Where there is but one user id, its files are the sandboxes' user's: nobody may change them.
     mounts::freeze(STAGE).step("make the stage read-only")
 }

@@ -232,8 +232,8 @@ export interface CreateSandboxOptions {
    */
   sandboxId?: string | undefined
   /**
-   * What it is made from: at E2B a template or a snapshot, by its id or name; on the local provider one of its
-   * `templates`, by its name. One that is not there raises `NotFoundError`.
+   * What it is made from: at E2B a template or a snapshot, by its id or name; on the local provider a snapshot likewise,
+   * or one of its `templates`, by its name. One that is not there raises `NotFoundError`.
    */
   templateId?: string | undefined
   /** Data of yours; `getInfo().metadata` gives it back. JSON values only; at E2B strings only. */
@@ -629,7 +629,10 @@ export interface ProviderSandboxes {
   destroy(sandboxId: string): Promise<void>
 }
 
-/** The snapshots of a provider. Each call raises `UnsupportedError` where it can have none, as `local` does. */
+/**
+ * The snapshots of a provider. Each call raises `UnsupportedError` where it can have none. Those of `local` belong to the
+ * process, as its sandboxes do.
+ */
 export interface ProviderSnapshots {
   /** Lists them all. */
   list(): Promise<Snapshot[]>
@@ -770,6 +773,11 @@ export interface LocalConfig {
    * ```
    */
   templates?: Readonly<Record<string, LocalTemplate>> | undefined
+  /**
+   * Bytes of memory that all snapshots of this process may take when one is taken of its sandboxes. Default: 1073741824
+   * (1 GiB). One that there is no room for raises `QuotaExceededError`.
+   */
+  snapshotMemory?: number | undefined
 }
 
 /** The interpreters that sandboxes of `local` have up before there is code for them. */

@@ -20,7 +20,7 @@ fn handle(provider: impl contract::Provider + 'static) -> Handle {
 
 #[napi(skip_typescript)]
 pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
-    const OPTIONS: [&str; 10] = [
+    const OPTIONS: [&str; 11] = [
         "timeout",
         "runtime",
         "resources",
@@ -31,6 +31,7 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
         "network",
         "mounts",
         "templates",
+        "snapshotMemory",
     ];
     let fields = Fields::of("local", &config, &OPTIONS)?;
     let config = local_provider::Config {
@@ -44,6 +45,7 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
         mounts: mounts::mounts(&fields)?,
         templates: mounts::templates(&fields)?,
         warm: warm::warm(&fields)?,
+        snapshot_memory: fields.whole("snapshotMemory", u64::MAX)?,
     };
     Ok(handle(local_provider::Local::new(config)))
 }

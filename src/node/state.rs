@@ -55,11 +55,14 @@ impl Sandbox {
 
     /// Keeps its state as it is now: `create({ templateId: snapshot.id })` makes others of it. It goes on.
     ///
-    /// Raises `UnsupportedError` on the local provider.
+    /// At E2B files and processes are kept, until the snapshot is deleted; on the local provider files, in memory of
+    /// this process, until it ends. A `name` leads to the latest snapshot that was given it; locally it is 1 to 128
+    /// letters, digits, `-`, `_` and `.`. What there is no room for raises `QuotaExceededError`.
     ///
     /// @example
     /// ```ts
     /// const { id } = await sandbox.snapshot({ name: 'with-packages' })
+    /// const other = await provider.sandbox.create({ templateId: id })
     /// ```
     #[napi(ts_args_type = "options?: { name?: string | undefined }")]
     pub fn snapshot<'e>(&self, env: &'e Env, options: Unknown<'e>) -> napi::Result<PromiseRaw<'e, Snapshot>> {

@@ -23,6 +23,7 @@ mod ports;
 mod processes;
 mod readers;
 mod requests;
+mod snapshots;
 mod streams;
 mod table;
 mod terminals;
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
             code::CASES,
             ports::CASES,
             requests::CASES,
+            snapshots::CASES,
             metrics::CASES,
         ],
     )

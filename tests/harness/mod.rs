@@ -60,7 +60,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What may be so at one place and not at another: the contract leaves it open, or lets it be refused.
-const TRAITS: [&str; 12] = [
+const TRAITS: [&str; 13] = [
     // Commands are signalled and killed one by one: a capability.
     "kill",
     // `create` decides how large a sandbox is.
@@ -85,7 +85,12 @@ const TRAITS: [&str; 12] = [
     "open_files",
     // What a sandbox uses is looked at when somebody asks, processes included.
     "measures",
+    // The state of a sandbox can be kept for others.
+    "snapshots",
 ];
+
+/// What a machine has not whose kernel is too old for it.
+const OLD: &[Lack] = &[("snapshots", "the kernel is older than Linux 6.6")];
 
 /// A trait that a place does not have, and why.
 pub(crate) type Lack = (&'static str, &'static str);
@@ -174,10 +179,17 @@ pub(crate) type Place = Result<At, &'static str>;
 /// The provider `local`.
 pub(crate) fn local(config: Config) -> Place {
     if cfg!(target_os = "linux") {
-        Ok(At(Arc::new(Local::new(config)), &[]))
+        Ok(At(Arc::new(Local::new(config)), if is_old() { OLD } else { &[] }))
     } else {
         Err("local sandboxes are made of Linux' own isolation")
     }
+}
+
+/// Whether the kernel is older than Linux 6.6.
+fn is_old() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.trim().parse::<u32>().ok());
+    (numbers.next(), numbers.next()) < (Some(6), Some(6))
 }
 
 /// Runs every case at every provider, as libtest would; `threads` at once unless the caller says otherwise.

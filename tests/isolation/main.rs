@@ -22,6 +22,7 @@ mod outlets;
 mod processes;
 mod resources;
 mod shared;
+mod snapshots;
 mod starving;
 mod stores;
 mod templates;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
             escapes::CASES,
             shared::CASES,
             agent::CASES,
+            snapshots::CASES,
         ],
     )
 }

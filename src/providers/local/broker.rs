@@ -5,7 +5,7 @@
 //! sandboxes. If it is killed itself, its sandboxes end, and the next create starts another.
 
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -50,7 +50,11 @@ struct State {
     creating: HashMap<u32, oneshot::Sender<Result<OwnedFd>>>,
     living: HashMap<u32, watch::Sender<Option<End>>>,
     measuring: HashMap<u32, oneshot::Sender<Vec<OwnedFd>>>,
+    keeping: Keeping,
 }
+
+/// Those who wait for a layer, by its number.
+pub(super) type Keeping = HashMap<u32, oneshot::Sender<BrokerReply>>;
 
 /// How a sandbox ended that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +143,12 @@ impl Broker {
                 BrokerReply::Refused { id, failure } => self.made(id, Err(error::of_isolation(&failure))),
                 BrokerReply::Gone { id } => self.bury(id, End::Gone),
                 BrokerReply::Starved { id } => self.bury(id, End::Starved),
+                BrokerReply::Kept { layer, .. } | BrokerReply::Lost { layer, .. } => {
+                    let waiter = self.state().keeping.remove(&layer);
+                    if let Some(waiter) = waiter {
+                        let _ = waiter.send(reply);
+                    }
+                }
                 BrokerReply::Meters { id } => {
                     let waiter = self.state().measuring.remove(&id);
                     if let Some(waiter) = waiter {
@@ -188,7 +198,7 @@ impl Broker {
         }
         let ticket = Ticket { broker: Arc::clone(self), number, gone };
         let request = BrokerRequest::Create { id: number, plan: Box::new(plan.clone()) };
-        match self.send(&request).await {
+        match self.send(&request, None).await {
             Ok(()) => {}
             Err(error)
                 if matches!(
@@ -213,11 +223,36 @@ impl Broker {
         }
     }
 
-    async fn send(&self, request: &BrokerRequest) -> std::io::Result<()> {
+    /// Whether it has ended, and all that it had with it.
+    pub(super) fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// Looks at who waits for layers.
+    pub(super) fn keeping<T>(&self, look: impl FnOnce(&mut Keeping) -> T) -> T {
+        look(&mut self.state().keeping)
+    }
+
+    /// Sends what has no answer, from where nothing can be waited for.
+    pub(super) fn tell(self: &Arc<Self>, request: BrokerRequest) {
+        let sent = channel::send(self.socket.get_ref(), &encode(&request), &[]);
+        if sent == Err(Errno::AGAIN) {
+            // Many are asking at once: it has to wait for its turn, but nobody has to wait for it.
+            let broker = Arc::clone(self);
+            self.runtime.spawn(async move { broker.send(&request, None).await });
+        }
+    }
+
+    pub(super) async fn send(
+        &self,
+        request: &BrokerRequest,
+        descriptor: Option<OwnedFd>,
+    ) -> std::io::Result<()> {
         let message = encode(request);
+        let beside: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
         self.socket
             .async_io(Interest::WRITABLE, |socket| {
-                channel::send(socket, &message, &[]).map_err(std::io::Error::from)
+                channel::send(socket, &message, &beside).map_err(std::io::Error::from)
             })
             .await
     }
@@ -226,13 +261,12 @@ impl Broker {
 impl Ticket {
     /// Begins the end of the sandbox without waiting for it.
     pub(super) fn end(&self) {
-        let request = BrokerRequest::Destroy { id: self.number };
-        let sent = channel::send(self.broker.socket.get_ref(), &encode(&request), &[]);
-        if sent == Err(Errno::AGAIN) {
-            // Many are asking at once: it has to wait for its turn, but nobody has to wait for it.
-            let broker = Arc::clone(&self.broker);
-            self.broker.runtime.spawn(async move { broker.send(&request).await });
-        }
+        self.broker.tell(BrokerRequest::Destroy { id: self.number });
+    }
+
+    /// Who has made it, and the number that it has there.
+    pub(super) fn origin(&self) -> (Arc<Broker>, u32) {
+        (Arc::clone(&self.broker), self.number)
     }
 
     /// Waits until nothing of the sandbox is left.
@@ -264,7 +298,7 @@ impl Ticket {
             state.measuring.insert(self.number, sender);
         }
         let request = BrokerRequest::Meters { id: self.number };
-        self.broker.send(&request).await.map_err(error::of_sending)?;
+        self.broker.send(&request, None).await.map_err(error::of_sending)?;
         receiver.await.map_err(|_| ended())
     }
 }
@@ -290,6 +324,7 @@ impl Drop for Serving {
         state.creating.clear();
         state.living.clear();
         state.measuring.clear();
+        state.keeping.clear();
         drop(state);
         self.0.fit.send_if_modified(|fit| {
             let silent = fit.is_none();
@@ -302,7 +337,7 @@ impl Drop for Serving {
     }
 }
 
-fn ended() -> Error {
+pub(super) fn ended() -> Error {
     Error::new(ErrorKind::Unavailable, "the program that makes local sandboxes has ended")
         .with_hint("create again: another is started")
 }

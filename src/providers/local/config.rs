@@ -27,6 +27,8 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// What `template_id` names.
     pub templates: BTreeMap<String, Template>,
+    /// Bytes of memory that all snapshots of this process may take when another is made.
+    pub snapshot_memory: Option<u64>,
 }
 
 /// What sandboxes can be made from.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use computesdk_agent::protocol::{Blob, Failure, Halt, LENDING, TERMINALS, Trouble};
+use computesdk_agent::protocol::{Blob, Failure, Halt, LENDING, SNAPSHOT, TERMINALS, Trouble};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
@@ -136,6 +136,10 @@ pub(super) fn of_isolation(failure: &Failure) -> Error {
     if let Some(step) = failure.step.strip_prefix(LENDING) {
         return of_lending(step, errno);
     }
+    if failure.step == SNAPSHOT {
+        return Error::new(ErrorKind::NotFound, "the snapshot is gone: the program that held it has ended")
+            .with_hint("make a sandbox as it was made first, and take another");
+    }
     let (kind, cause, cure) = match errno {
         Errno::NOSPC if switched_off().is_none() => (
             ErrorKind::Unavailable,
@@ -213,6 +217,51 @@ fn of_lending(step: &str, errno: Errno) -> Error {
     Error::new(kind, format!("{step} failed ({errno}): {cause}"))
         .with_hint(cure)
         .with_source(std::io::Error::from(errno))
+}
+
+/// The error of a snapshot that could not be taken, where all of them may take so many bytes.
+pub(super) fn of_keeping(failure: &Failure, most: u64) -> Error {
+    let errno = Errno::from_raw_os_error(failure.errno);
+    let (kind, cause, cure) = match errno {
+        Errno::NOSPC => (
+            ErrorKind::QuotaExceeded,
+            format!("the sandbox holds more than there is room for: snapshots may take {most} bytes in all"),
+            ROOM,
+        ),
+        Errno::OPNOTSUPP => (
+            ErrorKind::Unsupported,
+            "the kernel is too old".to_owned(),
+            "Linux 6.6 or newer is needed for snapshots; or use `templates`",
+        ),
+        Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE => (
+            ErrorKind::Unavailable,
+            "this machine has no processes, memory or descriptors left".to_owned(),
+            "delete snapshots, destroy sandboxes, or try again later",
+        ),
+        _ => (
+            ErrorKind::Unavailable,
+            "what the sandbox has written cannot be read".to_owned(),
+            "try again when it writes less",
+        ),
+    };
+    Error::new(kind, format!("`snapshot`: {} failed ({errno}): {cause}", failure.step))
+        .with_hint(cure)
+        .with_source(std::io::Error::from(errno))
+}
+
+/// What makes room for a snapshot.
+const ROOM: &str = "remove files in the sandbox, delete snapshots (`provider.snapshots.delete(id)`), or raise \
+                    `snapshotMemory` in local({ … })";
+
+/// The error of a snapshot that there is no room for: how much it needs, is in use, and may be.
+pub(super) fn of_room(needed: u64, used: u64, most: u64) -> Error {
+    Error::new(
+        ErrorKind::QuotaExceeded,
+        format!(
+            "`snapshot`: it needs {needed} bytes; snapshots may take {most} in all, and {used} are taken"
+        ),
+    )
+    .with_hint(ROOM)
 }
 
 /// Why a kernel that could isolate does not, by what can be seen of the machine: the cause and the cure.

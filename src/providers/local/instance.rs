@@ -16,16 +16,17 @@ use super::link::{Answer, Ending, Link, Lost};
 use super::metrics::Meters;
 use super::network::{Access, Outlet};
 use super::pipe::Pipe;
-use super::plan::{self, HOME, Settings};
+use super::plan::{self, HOME, Origin, Settings};
 use super::ports::Ports;
 use super::process::{Input, LocalControl, LocalOutput, not_run};
 use super::pty::{Pty, PtyOutput};
+use super::snapshots::Used;
 use super::{url, warm};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{
     Attached, Command, Contact, Enforcement, Files, Info, Instance, Limits, Metrics, Networking, Output,
-    Process, Program, Running, Status,
+    Process, Program, Running, Snapshotting, Status,
 };
 
 /// How long the steps of isolation may take, on a machine that is busy.
@@ -107,6 +108,8 @@ pub(super) struct LocalInstance {
 
 #[derive(Debug)]
 struct Life {
+    /// What it was made from.
+    snapshot: Option<Used>,
     /// Granted in all; zero is without end.
     timeout: Duration,
     expires_at: Option<SystemTime>,
@@ -115,7 +118,7 @@ struct Life {
 
 impl LocalInstance {
     /// Makes a sandbox and waits until it takes commands.
-    pub(super) async fn create(settings: Settings) -> Result<Arc<Self>> {
+    pub(super) async fn create(mut settings: Settings) -> Result<Arc<Self>> {
         let id = settings.id.clone();
         let place = Place::take(&id)?;
         let (ticket, socket) = Broker::create(&settings.plan).await?;
@@ -158,7 +161,7 @@ impl LocalInstance {
             ports,
             outlet,
             meters: Meters::new(),
-            life: Mutex::new(Life { timeout, expires_at, ended: None }),
+            life: Mutex::new(Life { snapshot: settings.snapshot.take(), timeout, expires_at, ended: None }),
             deadline,
             started: Table::default(),
             myself: Weak::clone(myself),
@@ -215,7 +218,10 @@ impl LocalInstance {
 
     /// Notes the end of the sandbox; the first reason stays.
     fn end(&self, status: Status, reason: String) {
-        self.life().ended.get_or_insert((status, reason));
+        let mut life = self.life();
+        life.ended.get_or_insert((status, reason));
+        life.snapshot = None;
+        drop(life);
         self.started.close();
         self.meters.close();
         let mut registry = registry();
@@ -290,6 +296,26 @@ impl LocalInstance {
     /// Bytes that its files can have in all.
     pub(super) fn disk(&self) -> u64 {
         self.limits.disk
+    }
+
+    /// What it was made from, but for a snapshot.
+    pub(super) fn origin(&self) -> Arc<Origin> {
+        Arc::clone(&self.settings.origin)
+    }
+
+    /// The snapshot that it was made from.
+    pub(super) fn stands_on(&self) -> Result<Option<Used>> {
+        self.check()?;
+        Ok(self.life().snapshot.clone())
+    }
+
+    /// Bytes of memory that all snapshots may take.
+    pub(super) fn snapshot_memory(&self) -> u64 {
+        self.settings.snapshot_memory
+    }
+
+    pub(super) fn ticket(&self) -> &Ticket {
+        &self.ticket
     }
 
     /// What an agent has started, over the descriptors that it sent.
@@ -475,6 +501,10 @@ impl Instance for LocalInstance {
 
     async fn metrics(&self) -> Result<Metrics> {
         self.meters.read(self, &self.limits).await
+    }
+
+    fn snapshotting(&self) -> Option<&dyn Snapshotting> {
+        Some(self)
     }
 
     fn networking(&self) -> Option<&dyn Networking> {

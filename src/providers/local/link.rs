@@ -176,6 +176,7 @@ impl Link {
             | Reply::Socket { id }
             | Reply::Listening { id, .. }
             | Reply::Measured { id, .. }
+            | Reply::Written { id }
             | Reply::Failed { id, .. } => id,
         };
         let mut state = self.state();

@@ -7,6 +7,7 @@
 //! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
+//! * `snapshots` over `layer` – what was kept of sandboxes, for others to be made from.
 //! * `warm` – interpreters that are up before there is code for them.
 //! * `ports` over `listener`, `tcp`, `url` – connections from this machine to what listens inside.
 //! * `network` – connections from inside to what it is allowed to reach.
@@ -36,6 +37,8 @@ mod interpreter;
 #[cfg(target_os = "linux")]
 mod jobs;
 #[cfg(target_os = "linux")]
+mod layer;
+#[cfg(target_os = "linux")]
 mod link;
 #[cfg(target_os = "linux")]
 mod listener;
@@ -57,6 +60,8 @@ mod process;
 mod pty;
 #[cfg(target_os = "linux")]
 mod secrets;
+#[cfg(target_os = "linux")]
+mod snapshots;
 #[cfg(target_os = "linux")]
 pub mod survey;
 #[cfg(target_os = "linux")]
@@ -97,7 +102,7 @@ mod linux {
     use super::instance::{self, LocalInstance};
     use super::{Local, plan};
     use crate::error::Result;
-    use crate::provider::{Capabilities, CreateRequest, Filter, Info, Instance, Provider};
+    use crate::provider::{Capabilities, CreateRequest, Filter, Info, Instance, Provider, Snapshots};
 
     #[async_trait]
     impl Provider for Local {
@@ -138,6 +143,10 @@ mod linux {
                 Some(found) => found.destroy().await,
                 None => Ok(()),
             }
+        }
+
+        fn snapshots(&self) -> Option<&dyn Snapshots> {
+            Some(self)
         }
     }
 }

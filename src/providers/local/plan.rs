@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use computesdk_agent::protocol::{self, Bind, Plan};
@@ -11,7 +11,9 @@ use computesdk_agent::protocol::{self, Bind, Plan};
 use super::config::{Config, Template};
 use super::interpreter::{self, Interpreter};
 use super::network::Access;
-use super::{mounts, template, url, warm};
+use super::snapshots::Used;
+use super::template::{self, Found};
+use super::{mounts, url, warm};
 use crate::code::{self, Language};
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,6 +33,8 @@ const LEAST_PROCESSES: u32 = 4;
 const OPEN_FILES: u64 = 4096;
 /// Sandboxes made in advance unless the configuration says otherwise.
 const SPARES: u8 = 2;
+/// What all snapshots may take, unless the configuration says otherwise.
+const SNAPSHOT_MEMORY: u64 = 1024 * MIB;
 /// One file for each of these many bytes of disk: each costs the kernel memory that counts as the sandbox's.
 const BYTES_PER_INODE: u64 = 4096;
 
@@ -78,6 +82,53 @@ pub(super) struct Settings {
     /// What it can reach, if anything.
     pub(super) access: Option<Access>,
     pub(super) plan: Plan,
+    /// What it is made from.
+    pub(super) origin: Arc<Origin>,
+    /// What of another sandbox it stands on.
+    pub(super) snapshot: Option<Used>,
+    /// Bytes of memory that all snapshots may take when one is taken of it.
+    pub(super) snapshot_memory: u64,
+}
+
+/// What a sandbox is made from, before anybody has written anything: its own root, and so that of those that are made
+/// from snapshots of it.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// The root, with nothing in it that only one sandbox has.
+    plan: Plan,
+    python: Option<Interpreter>,
+    node: Option<Interpreter>,
+}
+
+impl Origin {
+    /// What a template or the configuration says it is.
+    async fn of(defaults: &Config, template: Option<&Template>, name: Option<&str>) -> Result<Self> {
+        let python = match template {
+            Some(Template::Rootfs(path)) => {
+                let (name, path) = (name.unwrap_or_default().to_owned(), path.clone());
+                let rootfs = looked_at(move || mounts::rootfs(&name, &path)).await?;
+                let plan = Plan { rootfs: Some(Box::new(rootfs)), ..bare() };
+                return Ok(Self { plan, python: None, node: None });
+            }
+            Some(Template::Python(path)) => Some(path.as_str()),
+            None => defaults.python.as_deref(),
+        };
+        let python = interpreter::python(python).await?;
+        let node = interpreter::node(defaults.node.as_deref()).await?;
+        Ok(Self { plan: host(python.clone(), node.clone()), python, node })
+    }
+
+    /// The runtime of a sandbox, where one is asked for. What a folder has is known when it is the root.
+    fn runtime(&self, asked: &str) -> Result<String> {
+        if self.plan.rootfs.is_some() {
+            return Ok(Language::named("runtime", asked)?.to_string());
+        }
+        runtime_here(asked, self.python.as_ref(), self.node.as_ref())
+    }
+
+    fn has_python(&self) -> bool {
+        self.plan.rootfs.is_some() || self.python.is_some()
+    }
 }
 
 impl Settings {
@@ -113,33 +164,27 @@ pub(super) fn environment(shell: &str) -> BTreeMap<String, String> {
 
 /// Resolves what is asked for: the request's word before the configuration's, and that before the default.
 pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Result<Settings> {
-    let template = template::find(defaults, request.template_id.as_deref())?;
-    let runtime = request.runtime.as_ref().or(defaults.runtime.as_ref());
-    let (base, runtime, has_python) = match template {
-        // What a folder has is known when it is the root.
-        Some(Template::Rootfs(path)) => {
-            let (name, path) = (request.template_id.clone().unwrap_or_default(), path.clone());
-            let language = runtime.map(|asked| Language::named("runtime", asked)).transpose()?;
-            let rootfs = looked_at(move || mounts::rootfs(&name, &path)).await?;
-            let runtime = language.map(|language| language.to_string());
-            (Plan { rootfs: Some(Box::new(rootfs)), ..bare() }, runtime, true)
+    let name = request.template_id.as_deref();
+    let (origin, snapshot) = match template::find(defaults, name)? {
+        Some(Found::Snapshot(kept)) => (Arc::clone(&kept.origin), Some(kept)),
+        Some(Found::Template(template)) => {
+            (Arc::new(Origin::of(defaults, Some(template), name).await?), None)
         }
-        other => {
-            let python = match other {
-                Some(Template::Python(path)) => Some(path.as_str()),
-                _ => defaults.python.as_deref(),
-            };
-            let python = interpreter::python(python).await?;
-            let node = interpreter::node(defaults.node.as_deref()).await?;
-            let runtime =
-                runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
-            let has_python = python.is_some();
-            (host(python, node), runtime, has_python)
-        }
+        None => (Arc::new(Origin::of(defaults, None, None).await?), None),
     };
+    let kept = snapshot.as_ref().and_then(|kept| kept.runtime.as_ref());
+    let runtime = request.runtime.as_ref().or(kept).or(defaults.runtime.as_ref());
+    let runtime = runtime.map(|asked| origin.runtime(asked)).transpose()?;
     let resources = request.resources.or(defaults.resources);
     let timeout = request.timeout.or(defaults.timeout.map(Duration::from_millis)).unwrap_or(DEFAULT_LIFE);
-    let mut plan = limited(base, &resources)?;
+    let mut plan = limited(origin.plan.clone(), &resources)?;
+    if let Some(kept) = &snapshot {
+        plan.layers = kept.layers();
+        // This process may work elsewhere by now.
+        let more = hidden().into_iter().filter(|path| plan.rootfs.is_none() && !plan.hidden.contains(path));
+        let more: Vec<_> = more.collect();
+        plan.hidden.extend(more);
+    }
     plan.spares = defaults.spares.unwrap_or(SPARES);
     let network = request.network.as_ref().or(defaults.network.as_ref());
     let access = Access::of(network, plan.rootfs.is_none())?;
@@ -149,7 +194,7 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
         plan.mounts = looked_at(move || mounts::lend(&lent)).await?;
     }
     let interpreters: BTreeMap<_, _> = shared_library(&plan).into_iter().collect();
-    let warm = warm::interpreter(&defaults.warm, has_python, &interpreters)?;
+    let warm = warm::interpreter(&defaults.warm, origin.has_python(), &interpreters)?;
     plan.warm.extend(warm.clone().filter(|interpreter| interpreter.stays));
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
@@ -164,6 +209,9 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
         ports: request.ports.clone(),
         access,
         plan,
+        origin,
+        snapshot,
+        snapshot_memory: defaults.snapshot_memory.unwrap_or(SNAPSHOT_MEMORY),
     })
 }
 
@@ -227,6 +275,7 @@ fn bare() -> Plan {
         rootfs: None,
         mounts: Vec::new(),
         warm: Vec::new(),
+        layers: Vec::new(),
     }
 }
 

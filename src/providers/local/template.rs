@@ -1,23 +1,37 @@
-//! What a sandbox is made from: the programs of this machine, with this Python or that, or a folder that is its root.
-
-use std::collections::BTreeMap;
+//! What a sandbox is made from: the programs of this machine, with this Python or that, a folder that is its root, or
+//! what another sandbox was when it was kept.
 
 use super::config::{Config, Template};
+use super::snapshots::{self, Used};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The template of this name; every name is one of the configuration's.
-pub(super) fn find<'a>(config: &'a Config, name: Option<&str>) -> Result<Option<&'a Template>> {
+/// What a `template_id` leads to.
+#[derive(Debug)]
+pub(super) enum Found<'a> {
+    /// One of the configuration's.
+    Template(&'a Template),
+    /// A snapshot.
+    Snapshot(Used),
+}
+
+/// What is called so: the snapshot of that id, else the template of that name, else the snapshot.
+pub(super) fn find<'a>(config: &'a Config, name: Option<&str>) -> Result<Option<Found<'a>>> {
     let Some(name) = name else { return Ok(None) };
-    config.templates.get(name).map(Some).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("`templateId`: there is no template `{name}`"))
-            .with_hint(names(&config.templates))
+    let found = snapshots::of_id(name).map(Found::Snapshot);
+    let found = found.or_else(|| config.templates.get(name).map(Found::Template));
+    let found = found.or_else(|| snapshots::of_name(name).map(Found::Snapshot));
+    found.map(Some).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("`templateId`: there is no template or snapshot `{name}`"))
+            .with_hint(names(config))
     })
 }
 
-fn names(templates: &BTreeMap<String, Template>) -> String {
-    if templates.is_empty() {
-        return "name it in local({ templates: { name: { python: '/path/to/python3' } } })".to_owned();
+fn names(config: &Config) -> String {
+    let names: Vec<_> = config.templates.keys().cloned().chain(snapshots::names()).collect();
+    if names.is_empty() {
+        return "name it in local({ templates: { name: { python: '/path/to/python3' } } }), \
+                or make it with sandbox.snapshot()"
+            .to_owned();
     }
-    let names: Vec<_> = templates.keys().map(String::as_str).collect();
     format!("there is: {}", names.join(", "))
 }

@@ -46,7 +46,9 @@ done
 /// Packs the files of a sandbox.
 async fn pack(sandbox: &Sandbox) -> Result<Bytes> {
     let began = sandbox.instance.info().await?.created_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let printed = sandbox.output(&["/bin/sh", "-c", PACK, "sh", &began.as_secs().to_string()]).await?;
+    // To the nanosecond: what all sandboxes share may have been made in the same second.
+    let began = format!("{}.{:09}", began.as_secs(), began.subsec_nanos());
+    let printed = sandbox.output(&["/bin/sh", "-c", PACK, "sh", &began]).await?;
     match printed.exit {
         // With 1, a file changed while it was read.
         Exit::Code(0 | 1) => Ok(printed.stdout.into()),
