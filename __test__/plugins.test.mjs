@@ -22,6 +22,8 @@ import { e2bFake, KEY } from './fakes.mjs'
 import { others } from './others.mjs'
 import { failure, test } from './support.mjs'
 
+const fake = await e2bFake()
+
 const BYTES = new Uint8Array([0, 255, 128, 10, 13, 0, 195, 40])
 
 /** @type {ReturnType<typeof others>} */
@@ -237,7 +239,6 @@ describe('@computesdk/just-bash', () => {
 
 describe('@computesdk/e2b, at a server that speaks as E2B does', () => {
   const at = contract(async () => {
-    const fake = await e2bFake()
     // It takes no address: its own client looks here.
     process.env.E2B_API_URL = fake.url
     process.env.E2B_SANDBOX_URL = fake.url
@@ -304,11 +305,13 @@ describe('@computesdk/e2b, at a server that speaks as E2B does', () => {
   })
 
   test('a snapshot of its own is one of ours', async () => {
-    await at.box.filesystem.writeFile('/home/user/kept', 'kept')
-    const { id } = await at.box.snapshot({ name: 'kept' })
+    const origin = await compute.sandbox.create({ provider: at.provider })
+    await origin.filesystem.writeFile('/home/user/kept', 'kept')
+    const { id, names } = await origin.snapshot({ name: 'kept' })
+    assert.deepEqual(names, ['kept'])
     const box = await compute.sandbox.create({ provider: at.provider, templateId: id })
     assert.equal(await box.filesystem.readFile('/home/user/kept'), 'kept')
-    await box.destroy()
+    await Promise.all([origin.destroy(), box.destroy()])
   })
 
   test('a URL has the protocol that was asked for', async () => {

@@ -99,10 +99,15 @@ const running = new Map()
 async function callSandbox({ plugin, sandbox }, path, args) {
   const id = sandbox.sandboxId ?? sandbox.id
   if (path === 'runCommand') return runCommand(plugin, sandbox, ...args)
-  if (path === 'kill') return void running.get(args[0])?.abort()
   if (path === 'snapshot') return plain(await plugin.snapshot.create(id, ...args))
-  if (path === 'destroy' && typeof sandbox.destroy !== 'function')
-    return void (await plugin.sandbox.destroy(id))
+  if (path === 'kill') {
+    running.get(args[0])?.abort()
+    return null
+  }
+  if (path === 'destroy' && typeof sandbox.destroy !== 'function') {
+    await plugin.sandbox.destroy(id)
+    return null
+  }
   return call(plugin, sandbox, path, args)
 }
 
