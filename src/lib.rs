@@ -9,7 +9,6 @@
 //! * [`provider`] – the contract with the places that make sandboxes.
 //! * [`providers`] – those places, side by side.
 //! * [`cli`] – the command line.
-//! * `homes` – where sandboxes live that were made here.
 //! * `cell` – code that shares an interpreter, followed as a command is.
 //! * `transport` – HTTP, for the providers that are servers.
 //! * [`error`], [`config`], [`telemetry`] – one error, the environment, the log.
@@ -25,7 +24,6 @@ pub mod compute;
 pub mod config;
 pub mod error;
 pub mod filesystem;
-mod homes;
 #[cfg(feature = "napi")]
 mod node;
 pub mod process;

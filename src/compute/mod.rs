@@ -1,14 +1,18 @@
 //! Which provider a call goes to: configuration, strategies, fall-back.
 
+mod homes;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use self::homes::Homes;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::homes::Homes;
 use crate::provider::{CreateRequest, DEFAULT_LIFE, Filter, Provider, Snapshot, Snapshots, is_same};
 use crate::providers;
 use crate::sandbox::{Sandbox, check_env, check_port};
@@ -314,122 +318,4 @@ fn none_of(what: &str, mut failures: Vec<Error>) -> Error {
     let cure = failures.iter().find_map(Error::hint).map(|hint| format!("{hint}; or ")).unwrap_or_default();
     Error::new(kind, format!("no provider can {what}: {}", causes.join("; ")))
         .with_hint(format!("{cure}configure another with compute.setConfig, or set {}", config::PROVIDER))
-}
-
-#[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-
-    use super::*;
-    use crate::provider::{Capabilities, Info, Instance};
-
-    /// A provider that fails in one way.
-    #[derive(Debug)]
-    struct Failing(&'static str, ErrorKind);
-
-    #[async_trait]
-    impl Provider for Failing {
-        fn name(&self) -> &str {
-            self.0
-        }
-        fn capabilities(&self) -> Capabilities {
-            Capabilities::default()
-        }
-        async fn create(&self, _: &CreateRequest) -> Result<Arc<dyn Instance>> {
-            Err(Error::new(self.1, format!("{} is full", self.0)).with_hint("wait"))
-        }
-        async fn connect(&self, _: &str) -> Result<Option<Arc<dyn Instance>>> {
-            if self.1 == ErrorKind::NotFound { Ok(None) } else { Err(Error::new(self.1, "no answer")) }
-        }
-        async fn list(&self, _: &Filter) -> Result<Vec<Arc<dyn Instance>>> {
-            if self.1 == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(Error::new(self.1, "no answer")) }
-        }
-        async fn info(&self, _: &str) -> Result<Option<Info>> {
-            self.connect("").await.map(|_| None)
-        }
-        async fn destroy(&self, _: &str) -> Result<()> {
-            Err(Error::new(self.1, "destroyed at the wrong place"))
-        }
-    }
-
-    fn compute(kinds: &[(&'static str, ErrorKind)], fallback: bool, strategy: Strategy) -> Compute {
-        let providers =
-            kinds.iter().map(|(name, kind)| Arc::new(Failing(name, *kind)) as Arc<dyn Provider>).collect();
-        Compute::new(Settings { providers, strategy, fallback, strict: false })
-    }
-
-    const TWO: [(&str, ErrorKind); 2] = [("a", ErrorKind::Unavailable), ("b", ErrorKind::Unavailable)];
-
-    async fn refusal(compute: &Compute) -> Error {
-        compute.create(&CreateRequest::default()).await.expect_err("nobody creates here")
-    }
-
-    #[tokio::test]
-    async fn every_provider_is_tried_and_every_failure_told() {
-        let error = refusal(&compute(&TWO, true, Strategy::Priority)).await;
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert_eq!(
-            error.message(),
-            "no provider can create a sandbox: a: a is full (wait); b: b is full (wait)"
-        );
-    }
-
-    #[tokio::test]
-    async fn without_fallback_the_first_failure_is_the_error() {
-        let error = refusal(&compute(&TWO, false, Strategy::Priority)).await;
-        assert_eq!((error.message(), error.provider()), ("a is full", Some("a")));
-    }
-
-    #[tokio::test]
-    async fn a_wrong_request_is_not_tried_elsewhere() {
-        let providers = [("a", ErrorKind::InvalidArgument), ("b", ErrorKind::Unavailable)];
-        let error = refusal(&compute(&providers, true, Strategy::Priority)).await;
-        assert_eq!((error.message(), error.kind()), ("a is full", ErrorKind::InvalidArgument));
-    }
-
-    #[tokio::test]
-    async fn round_robin_begins_with_each_in_turn() {
-        let compute = compute(&TWO, false, Strategy::RoundRobin);
-        for expected in ["a is full", "b is full", "a is full"] {
-            assert_eq!(refusal(&compute).await.message(), expected);
-        }
-    }
-
-    #[tokio::test]
-    async fn an_unknown_sandbox_is_none_only_if_every_provider_says_so() {
-        let silent = [("a", ErrorKind::NotFound), ("b", ErrorKind::Unavailable)];
-        let error = compute(&silent, true, Strategy::Priority).get("x").await.expect_err("b did not answer");
-        assert_eq!((error.kind(), error.provider()), (ErrorKind::Unavailable, Some("b")));
-        let sure = [("a", ErrorKind::NotFound), ("b", ErrorKind::NotFound)];
-        assert!(compute(&sure, true, Strategy::Priority).get("x").await.expect("both answered").is_none());
-    }
-
-    #[tokio::test]
-    async fn a_list_gives_what_it_can() {
-        let some = [("a", ErrorKind::NotFound), ("b", ErrorKind::Unavailable)];
-        assert!(
-            compute(&some, true, Strategy::Priority)
-                .list(&Filter::default())
-                .await
-                .expect("a answered")
-                .is_empty()
-        );
-        assert!(compute(&TWO, true, Strategy::Priority).list(&Filter::default()).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_sandbox_of_nobody_is_destroyed_nowhere() {
-        let sure = [("a", ErrorKind::NotFound), ("b", ErrorKind::NotFound)];
-        assert!(compute(&sure, true, Strategy::Priority).destroy("x").await.is_ok());
-        let silent = [("a", ErrorKind::Unavailable), ("b", ErrorKind::NotFound)];
-        let error =
-            compute(&silent, true, Strategy::Priority).destroy("x").await.expect_err("a did not answer");
-        assert_eq!((error.kind(), error.provider()), (ErrorKind::Unavailable, Some("a")));
-    }
-
-    #[test]
-    fn an_unknown_name_lists_the_known_ones() {
-        let error = compute(&TWO, true, Strategy::Priority).named("c").expect_err("there is no c");
-        assert_eq!(error.message(), "no provider `c` is configured; there is: a, b");
-    }
 }

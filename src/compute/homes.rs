@@ -10,7 +10,7 @@ const KNOWN: usize = 4096;
 
 /// The homes of the latest sandboxes.
 #[derive(Debug, Default)]
-pub(crate) struct Homes(Mutex<Known>);
+pub(super) struct Homes(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -20,7 +20,7 @@ struct Known {
 }
 
 impl Homes {
-    pub(crate) fn note(&self, id: &str, provider: &Arc<dyn Provider>) {
+    pub(super) fn note(&self, id: &str, provider: &Arc<dyn Provider>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.by_id.insert(id.to_owned(), Arc::downgrade(provider)).is_some() {
             return;
@@ -33,7 +33,7 @@ impl Homes {
         }
     }
 
-    pub(crate) fn of(&self, id: &str) -> Option<Arc<dyn Provider>> {
+    pub(super) fn of(&self, id: &str) -> Option<Arc<dyn Provider>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(id)?.upgrade()
     }
 }
