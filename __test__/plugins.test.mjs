@@ -3,6 +3,8 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
 
 import {
   AbortError,
@@ -217,6 +219,39 @@ function contract(make) {
   })
   return at
 }
+
+test('what they are typed as is what ours are typed to take', () => {
+  const file = fileURLToPath(new URL('plugins/use.mts', import.meta.url))
+  const source = `
+    import { e2b } from '@computesdk/e2b'
+    import { justBash } from '@computesdk/just-bash'
+    import { defineProvider, type ProviderConfig } from '@computesdk/provider'
+    import { compute, createCompute, defineProvider as ours, type ProviderPlugin } from '../../index.js'
+    declare const definition: ProviderConfig<{ of: string }, { key: string }>
+    const theirs: ProviderPlugin[] = [e2b({ apiKey: 'a' }), justBash(), defineProvider(definition)({ key: 'a' })]
+    compute.setConfig({ provider: justBash(), providers: theirs })
+    export const made = createCompute({ defaultProvider: e2b({}) }).sandbox.create({ provider: justBash() })
+    export const same = ours(definition)({ key: 'a' }).sandbox.list()`
+  const options = {
+    strict: true,
+    noEmit: true,
+    skipLibCheck: true,
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    types: ['node'],
+    typeRoots: [fileURLToPath(new URL('../node_modules/@types', import.meta.url))],
+  }
+  const host = ts.createCompilerHost(options)
+  const { fileExists, readFile } = host
+  host.fileExists = (path) => path === file || fileExists(path)
+  host.readFile = (path) => (path === file ? source : readFile(path))
+  const found = ts.getPreEmitDiagnostics(ts.createProgram([file], options, host))
+  assert.deepEqual(
+    found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n')),
+    [],
+  )
+})
 
 describe('@computesdk/just-bash', () => {
   const at = contract(() => from('@computesdk/just-bash').justBash())

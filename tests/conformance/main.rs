@@ -19,6 +19,7 @@ mod lifecycle;
 mod measures;
 mod metrics;
 mod moves;
+mod page;
 mod ports;
 mod processes;
 mod readers;
@@ -30,9 +31,10 @@ mod terminals;
 use computesdk::providers::local::Config;
 
 fn main() -> std::process::ExitCode {
+    let places = [("local", harness::local(Config::default())), ("e2b", e2b::place())];
     harness::run(
         None,
-        &[("local", harness::local(Config::default())), ("e2b", e2b::place())],
+        &places,
         &[
             lifecycle::CASES,
             commands::CASES,
@@ -53,5 +55,6 @@ fn main() -> std::process::ExitCode {
             requests::CASES,
             metrics::CASES,
         ],
+        &[page::PROVIDERS],
     )
 }

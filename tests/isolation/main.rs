@@ -58,6 +58,7 @@ fn main() -> ExitCode {
             mounts::CASES,
             templates::CASES,
         ],
+        &[],
     )
 }
 
