@@ -37,7 +37,10 @@ export interface CommandResult {
   isBackground?: true
 }
 
-/** What `runCommand` gives with `background: true`: the command has begun and goes on. */
+/**
+ * What `runCommand` gives with `background: true`: the command has begun and goes on. Of a {@link ProviderPlugin} that does
+ * not tell it, `pid` is not there.
+ */
 export interface BackgroundCommandResult extends CommandResult {
   pid: number
   isBackground: true
@@ -105,7 +108,8 @@ export interface RunCommandOptions {
   env?: Readonly<Record<string, string | undefined>> | undefined
   /**
    * Time limit in ms, after which the command and all that it started are killed and the result has `timedOut: true`
-   * and exit code 124. Default, and `0`: the life of the sandbox.
+   * and exit code 124. Default, and `0`: the life of the sandbox. Where a provider cannot end a command, it is no longer
+   * waited for: the result has `abandoned: true` as well.
    */
   timeout?: number | undefined
   /**
@@ -257,6 +261,11 @@ export interface CreateSandboxOptions {
    */
   network?: NetworkAccess | undefined
   /**
+   * Options that only a {@link ProviderPlugin} knows, JSON values, given to its `create` beside the others, which win. Our
+   * own providers reject with `UnsupportedError`.
+   */
+  providerOptions?: Readonly<Record<string, unknown>> | undefined
+  /**
    * What of this machine it sees, besides the provider's own `mounts`. On the local provider only: others reject with
    * `UnsupportedError`. Never what a request asks for.
    */
@@ -367,6 +376,11 @@ export interface Sandbox {
 
   /** The provider that it came from: ours, or the plug-in's own object. */
   getProvider<P extends ProviderPlugin = Provider>(): P
+  /**
+   * The provider's own object for it: what `getInstance` of a plug-in's sandbox gives, else the plug-in's sandbox. Of
+   * our providers, the sandbox itself.
+   */
+  getInstance<T extends object = Sandbox>(): T
 
   /**
    * Starts a command line in the sandbox's shell and gives it at once, to be read, written to, ended, or waited for:
@@ -616,6 +630,14 @@ export declare class Terminal {
   private constructor()
 }
 
+/**
+ * Sandboxes of one provider or of several. What those have that could not answer is not in it, and why is in `errors`.
+ */
+export interface SandboxList extends Array<Sandbox> {
+  /** Why some of several providers could not answer, each with its `provider`. If none can, `list` raises. */
+  readonly errors: readonly Error[]
+}
+
 /** The sandboxes of one provider. They do not raise `CommandExitError` unless a call's `throwOnError` says so. */
 export interface ProviderSandboxes {
   /** Makes a sandbox, ready for commands. */
@@ -623,7 +645,7 @@ export interface ProviderSandboxes {
   /** Finds a living sandbox; `null` if there is none of this id. */
   getById(sandboxId: string): Promise<Sandbox | null>
   /** Lists the living sandboxes. */
-  list(options?: ListOptions): Promise<Sandbox[]>
+  list(options?: ListOptions): Promise<SandboxList>
   /** Ends a sandbox. One that is gone, or never was, is fine. */
   destroy(sandboxId: string): Promise<void>
 }
@@ -655,8 +677,8 @@ export interface Provider {
 }
 
 /**
- * A provider of your own, or one of another package: any object that can make, find and end sandboxes. Everything
- * else is built on these, or refused by name.
+ * A provider of your own, or one of another package, such as `@computesdk/modal`: any object that can make, find and end
+ * sandboxes. Everything else is built on these, or refused by name; see `docs/plugins.md`.
  *
  * @example
  * ```ts
@@ -684,25 +706,58 @@ export interface ProviderPlugin {
     destroy(sandboxId: string): Promise<unknown>
     list?(): Promise<ProviderSandbox[]>
   }
+  /** How it keeps and lists snapshots: what `sandbox.snapshot()` does. */
+  readonly snapshot?: {
+    create?(sandboxId: string, options?: any): Promise<ProviderSnapshot>
+    list?(): Promise<readonly ProviderSnapshot[]>
+    delete?(snapshotId: string): Promise<unknown>
+  }
+  /** What its sandboxes can do that nobody could find out. */
+  readonly capabilities?: ProviderCapabilities | undefined
 }
 
-/** A sandbox of a {@link ProviderPlugin}. A method that it lacks is refused by name. */
+/** What a provider says of itself. */
+export interface ProviderCapabilities {
+  /**
+   * Its `runCommand` gets a `signal`, and when that is aborted it ends the command with all that came of it, and settles.
+   * Without it a command that takes longer than its `timeout`, or is aborted, is `abandoned`.
+   */
+  kill?: boolean | undefined
+  /**
+   * Its `runCommand` gets `onStdout` and `onStderr`, and calls them as output comes. What they were told is the beginning
+   * of what the result has, or all of it. Without it callbacks are told all output when the command has ended.
+   */
+  stream?: boolean | undefined
+}
+
+/** A snapshot of a {@link ProviderPlugin}. */
+export interface ProviderSnapshot {
+  /** What a sandbox is made from it by. */
+  readonly id: string
+}
+
+/** A sandbox of a {@link ProviderPlugin}. A method that it lacks is built on `runCommand`, or refused by name. */
 export interface ProviderSandbox {
   /** What `getById` finds it by. */
   readonly sandboxId: string
-  /** `options` has `cwd` and `env`, if they were given. */
-  runCommand?(command: string, options?: any): Promise<{ stdout: string; stderr: string; exitCode: number }>
+  /**
+   * Runs a line in a POSIX shell. `options` may have `timeout`, and `background`; never `cwd` and `env`, which are part
+   * of the line.
+   */
+  runCommand?(command: string, options?: any): Promise<ProviderResult>
   /** The facts about it. */
-  getInfo?(): Promise<{ status: string; createdAt?: Date; timeout?: number; metadata?: object }>
+  getInfo?(): Promise<ProviderInfo>
   /** A URL at which a port of it is reached. */
   getUrl?(options: { port: number; protocol?: any }): Promise<string>
   /** Lets it live longer. */
   extendTimeout?(ms: number): Promise<unknown>
   /** Ends it. Default: the plug-in's `sandbox.destroy`. */
   destroy?(): Promise<unknown>
+  /** What `getInstance` of the {@link Sandbox} gives. Default: this object. */
+  getInstance?(): unknown
   /** Its files. */
   readonly filesystem?: {
-    readFile?(path: string): Promise<string>
+    readFile?(path: string): Promise<string | Uint8Array>
     writeFile?(path: string, content: string): Promise<unknown>
     mkdir?(path: string): Promise<unknown>
     readdir?(path: string): Promise<readonly { name: string }[]>
@@ -710,6 +765,178 @@ export interface ProviderSandbox {
     remove?(path: string): Promise<unknown>
   }
 }
+
+/** What came of a command of a {@link ProviderPlugin}. */
+export interface ProviderResult {
+  /** Standard output. Not there: nothing. */
+  readonly stdout?: string | Uint8Array | undefined
+  /** Standard error. Not there: nothing. */
+  readonly stderr?: string | Uint8Array | undefined
+  /** The exit code, a whole number. Not there: an error. */
+  readonly exitCode: number
+  /** With `background`: its number in the sandbox. */
+  readonly pid?: number | undefined
+}
+
+/** The facts about a sandbox of a {@link ProviderPlugin}. */
+export interface ProviderInfo {
+  /** `'running'`, `'stopped'` or `'error'`; anything else is an error. */
+  readonly status: string
+  /** When it was made. Not there: when it was made here, or refused. */
+  readonly createdAt?: Date | string | number | undefined
+  /** Its life in ms. */
+  readonly timeout?: number | undefined
+  /** When it will end. */
+  readonly expiresAt?: Date | string | number | undefined
+  /** What was given at creation. */
+  readonly metadata?: object | undefined
+}
+
+/**
+ * What `defineProvider` makes a provider of: the same as `defineProvider` of `@computesdk/provider` takes. `TSandbox` is
+ * your object for a sandbox, `TConfig` what the provider is configured with.
+ */
+export interface ProviderDefinition<TSandbox, TConfig = any> {
+  /** What `sandbox.provider` is. */
+  name: string
+  /** What it does. */
+  methods: {
+    sandbox: SandboxMethods<TSandbox, TConfig>
+    /** What `sandbox.snapshot()` and `provider.snapshots` do. */
+    snapshot?: SnapshotMethods<TConfig> | undefined
+    /** Given to users as it is, as `provider.template`. */
+    template?: TemplateMethods<TConfig> | undefined
+  }
+  /** What its sandboxes can do that nobody could find out. */
+  capabilities?: ProviderCapabilities | undefined
+}
+
+/** How a provider makes, finds and ends sandboxes, and what they can do. What is left out is built on `runCommand`, or refused. */
+export interface SandboxMethods<TSandbox, TConfig = any> {
+  /** Makes one; `options` are those of `create`, `providerOptions` among them. */
+  create(config: TConfig, options?: any): Promise<{ sandbox: TSandbox; sandboxId: string }>
+  /** `null` only if there is no such sandbox; what else goes wrong, it throws. */
+  getById(config: TConfig, sandboxId: string): Promise<{ sandbox: TSandbox; sandboxId: string } | null>
+  /** Those that live. */
+  list?(config: TConfig): Promise<{ sandbox: TSandbox; sandboxId: string }[]>
+  /** Ends it, and all that runs in it. One that is gone is fine. */
+  destroy(config: TConfig, sandboxId: string): Promise<unknown>
+  /** As {@link ProviderSandbox.runCommand}. */
+  runCommand?(sandbox: TSandbox, command: string, options?: ProviderRunOptions): Promise<ProviderResult>
+  /** The facts about it. */
+  getInfo?(sandbox: TSandbox): Promise<ProviderInfo>
+  /** A URL at which a port of it is reached. */
+  getUrl?(sandbox: TSandbox, options: { port: number; protocol?: string }): Promise<string>
+  /** Lets it live longer. */
+  extendTimeout?(sandbox: TSandbox, ms: number): Promise<unknown>
+  /** What `getInstance` of the {@link Sandbox} gives. Default: your object. */
+  getInstance?(sandbox: TSandbox): unknown
+  /** The last argument of each is `runCommand`. */
+  filesystem?: {
+    readFile?(sandbox: TSandbox, path: string, runCommand: any): Promise<string | Uint8Array>
+    writeFile?(sandbox: TSandbox, path: string, content: string, runCommand: any): Promise<unknown>
+    mkdir?(sandbox: TSandbox, path: string, runCommand: any): Promise<unknown>
+    readdir?(sandbox: TSandbox, path: string, runCommand: any): Promise<readonly ProviderEntry[]>
+    exists?(sandbox: TSandbox, path: string, runCommand: any): Promise<boolean>
+    stat?(sandbox: TSandbox, path: string, runCommand: any): Promise<ProviderEntry | null>
+    rename?(sandbox: TSandbox, from: string, to: string, runCommand: any): Promise<unknown>
+    copy?(sandbox: TSandbox, from: string, to: string, runCommand: any): Promise<unknown>
+    remove?(sandbox: TSandbox, path: string, runCommand: any): Promise<unknown>
+  }
+}
+
+/** What `runCommand` of a provider may be asked for, besides the line. */
+export interface ProviderRunOptions {
+  /** End the command after so many ms. It is not waited for any longer. */
+  timeout?: number
+  /** Be ready as soon as the command has begun. */
+  background?: boolean
+  /** With {@link ProviderCapabilities.kill}: end the command when it is aborted. */
+  signal?: AbortSignal
+  /** With {@link ProviderCapabilities.stream}. */
+  onStdout?: (content: string | Uint8Array) => void
+  /** With {@link ProviderCapabilities.stream}. */
+  onStderr?: (content: string | Uint8Array) => void
+}
+
+/** An entry of a directory, or what is at a path. */
+export interface ProviderEntry {
+  /** Its name, without the directory. */
+  readonly name: string
+  /** Default: `'file'`. */
+  readonly type?: 'file' | 'directory' | undefined
+  /** Bytes. */
+  readonly size?: number | undefined
+  /** Last change. */
+  readonly modified?: Date | string | number | undefined
+  /** Where it leads, if it is a symbolic link. */
+  readonly symlinkTarget?: string | undefined
+}
+
+/** How a provider keeps the state of sandboxes. */
+export interface SnapshotMethods<TConfig = any> {
+  /** Keeps it as it is now. */
+  create?(config: TConfig, sandboxId: string, options?: { name?: string }): Promise<ProviderSnapshot>
+  /** All that are kept. */
+  list?(config: TConfig): Promise<readonly ProviderSnapshot[]>
+  /** Deletes one. One that is gone is fine. */
+  delete?(config: TConfig, snapshotId: string): Promise<unknown>
+}
+
+/** How a provider makes what sandboxes are made from. */
+export interface TemplateMethods<TConfig = any> {
+  /** Makes one. */
+  create?(config: TConfig, options?: any): Promise<unknown>
+  /** All that there are. */
+  list?(config: TConfig, options?: any): Promise<unknown>
+  /** Deletes one. */
+  delete?(config: TConfig, templateId: string): Promise<unknown>
+}
+
+/** A provider that {@link defineProvider} has made. */
+export interface DefinedProvider extends Provider {
+  /** What the definition's `methods.template` has, with the configuration given. */
+  readonly template?: {
+    create?(options?: any): Promise<unknown>
+    list?(options?: any): Promise<unknown>
+    delete?(templateId: string): Promise<unknown>
+  }
+}
+
+/**
+ * Makes a provider of functions: a function that takes a configuration and gives what can be used wherever
+ * {@link local} can. `docs/adding-a-provider.md` goes through it.
+ *
+ * Throws `InvalidArgumentError`.
+ *
+ * @example
+ * ```ts
+ * const boxes = new Map<string, { greeting: string }>()
+ * const polite = defineProvider({
+ *   name: 'polite',
+ *   methods: {
+ *     sandbox: {
+ *       create: async (config: { greeting: string }) => {
+ *         const sandboxId = crypto.randomUUID()
+ *         const sandbox = { greeting: config.greeting }
+ *         boxes.set(sandboxId, sandbox)
+ *         return { sandbox, sandboxId }
+ *       },
+ *       getById: async (_config, sandboxId) => {
+ *         const sandbox = boxes.get(sandboxId)
+ *         return sandbox ? { sandbox, sandboxId } : null
+ *       },
+ *       destroy: async (_config, sandboxId) => boxes.delete(sandboxId),
+ *       runCommand: async ({ greeting }, command) => ({ stdout: `${greeting}, ${command}`, exitCode: 0 }),
+ *     },
+ *   },
+ * })
+ * const made = await polite({ greeting: 'hello' }).sandbox.create()
+ * ```
+ */
+export declare function defineProvider<TSandbox, TConfig = any>(
+  definition: ProviderDefinition<TSandbox, TConfig>,
+): (config?: TConfig) => DefinedProvider
 
 /** What `local({ … })` takes. */
 export interface LocalConfig {
@@ -919,7 +1146,7 @@ export interface ComputeSandboxes {
   /** Finds a living sandbox of one provider. */
   getById(provider: ProviderPlugin, sandboxId: string): Promise<Sandbox | null>
   /** Lists the living sandboxes of one provider, or of all that are configured. */
-  list(provider?: ProviderPlugin, options?: ListOptions): Promise<Sandbox[]>
+  list(provider?: ProviderPlugin, options?: ListOptions): Promise<SandboxList>
   /**
    * Lists those that the options ask for.
    *
@@ -1111,7 +1338,7 @@ export interface ComputeRequestOptions<R extends ComputeRequest | Request = Comp
   /** What a request may do. Default: all but `compute.sandbox.list`. */
   allowedActions?: readonly ComputeAction[] | undefined
   /** Keys of `options` that a request may set. Default: `runtime`, `timeout`, `metadata`. */
-  allowedCreateOptions?: readonly Exclude<keyof CreateSandboxOptions, 'signal' | 'mounts'>[] | undefined
+  allowedCreateOptions?: readonly Exclude<keyof CreateSandboxOptions, 'signal' | 'mounts' | 'providerOptions'>[] | undefined
   /** Options of every sandbox that a request makes; what the request may set lies over them. */
   createDefaults?: Omit<CreateSandboxOptions, 'signal'> | undefined
   /** Limits of every request. */
@@ -1515,8 +1742,6 @@ export declare class Sandbox {
   destroy(): Promise<void>
   /** The same as `destroy`. */
   kill(): Promise<void>
-  /** The provider's own object for it: a plug-in's, or, of our providers, the sandbox itself. */
-  getInstance<T extends object = Sandbox>(): T
   /**
    * What it uses: on the local provider now, at E2B as it was last measured.
    *
@@ -1584,6 +1809,11 @@ export interface CommandResult {
   truncated?: true
   /** `timeout` ended it; what is here is the output so far. */
   timedOut?: true
+  /**
+   * It is no longer waited for, but could not be ended: with `timedOut`, or after an abort, at a provider whose commands
+   * cannot be ended one by one. It may go on.
+   */
+  abandoned?: true
   /**
    * The kernel killed it because the sandbox' memory had run out; or it ended with 137, as a shell does whose command
    * was. Where memory is limited for the sandbox as a whole.

@@ -3,6 +3,7 @@
 // stand line by line, because that is how Node finds the names of a CommonJS module.
 
 const compute = require('./door/compute.js')
+const define = require('./door/define.js')
 const errors = require('./door/errors.js')
 const filesystem = require('./door/filesystem.js')
 const provider = require('./door/provider.js')
@@ -17,6 +18,7 @@ module.exports.handleHttpComputeRequest = request.handleComputeRequest
 module.exports.local = provider.local
 module.exports.docker = provider.docker
 module.exports.e2b = provider.e2b
+module.exports.defineProvider = define.defineProvider
 module.exports.Compute = compute.Compute
 module.exports.Sandbox = sandbox.Sandbox
 module.exports.Filesystem = filesystem.Filesystem

@@ -2,20 +2,25 @@
 
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import {
   AbortError,
+  AlreadyExistsError,
   CodeSyntaxError,
   CommandExitError,
+  ComputeError,
   compute,
   createCompute,
+  defineProvider,
   InvalidArgumentError,
   local,
   NotFoundError,
   Sandbox,
+  UnavailableError,
   UnsupportedError,
 } from '../index.js'
-import { eventually, failure, signalled, test } from './support.mjs'
+import { eventually, failure, output, signalled, test } from './support.mjs'
 
 /** A provider as somebody would write it: in JavaScript, over sandboxes that are not ours. */
 function plugin(extra = {}) {
@@ -213,7 +218,7 @@ describe('a provider of one’s own', () => {
 
 describe('what a provider of one’s own cannot do', () => {
   test('is refused by name', async () => {
-    const mine = plugin({ getInfo: undefined, filesystem: undefined })
+    const mine = plugin({ getInfo: undefined, filesystem: undefined, runCommand: undefined })
     mine.sandbox.list = undefined
     const box = await compute.sandbox.create({ provider: mine })
     for (const [call, name] of [
@@ -222,6 +227,12 @@ describe('what a provider of one’s own cannot do', () => {
       [() => box.extendTimeout(1), /extendTimeout/],
       [() => box.filesystem.readFile('/a'), /filesystem\.readFile/],
       [() => box.filesystem.writeFile('/a', ''), /filesystem\.writeFile/],
+      [() => box.filesystem.readdir('/'), /filesystem\.readdir/],
+      [() => box.filesystem.stat('/a'), /filesystem\.exists/],
+      [() => box.filesystem.rename('/a', '/b'), /filesystem\.rename/],
+      [() => box.filesystem.copy('/a', '/b'), /filesystem\.copy/],
+      [() => box.runCommand('true'), /runCommand/],
+      [() => box.runCode('1'), /runCommand/],
       [() => box.runCommand('true', { stdin: 'x' }), /stdin/],
       [() => box.runCommand('true', { user: 'x' }), /user/],
       [() => compute.sandbox.list(mine), /list/],
@@ -235,14 +246,59 @@ describe('what a provider of one’s own cannot do', () => {
     await box.destroy()
   })
 
-  test('is refused for bytes that are no text', async () => {
-    const box = await compute.sandbox.create({ provider: plugin() })
-    await failure(box.filesystem.writeFile('/tmp/a', new Uint8Array([255])), UnsupportedError)
-    const odd = await compute.sandbox.create({
-      provider: plugin({ filesystem: { readFile: async () => new Uint8Array(2) } }),
+  test('is refused for bytes that are no text, where there are no commands to carry them', async () => {
+    const filesystem = { readFile: async () => 'a\uFFFDb', writeFile: async () => {} }
+    const box = await compute.sandbox.create({ provider: plugin({ filesystem, runCommand: undefined }) })
+    assert.equal(await box.filesystem.readFile('/a'), 'a\uFFFDb')
+    const read = box.filesystem.readFile('/a', { encoding: 'bytes' })
+    await failure(read, UnsupportedError, { message: /bytes that are no text/ })
+    const write = box.filesystem.writeFile('/a', new Uint8Array([255]))
+    await failure(write, UnsupportedError, { message: /bytes that are no text/ })
+    await box.destroy()
+  })
+
+  test('is refused where commands carry bytes wrongly, before anything is overwritten', async () => {
+    const mine = plugin({
+      runCommand: undefined,
+      filesystem: { readFile: async () => '\uFFFD', writeFile: async () => {} },
     })
-    await failure(odd.filesystem.readFile('/tmp/a'), UnsupportedError, { message: /readFile/ })
-    await Promise.all([box.destroy(), odd.destroy()])
+    const inner = local()
+    const { create } = mine.sandbox
+    mine.sandbox.create = async (options) => {
+      const made = await create(options)
+      const real = await inner.sandbox.getById(made.sandboxId)
+      // A program that loses every byte that is no text, as some do.
+      made.runCommand = (line) => real.runCommand(line.replaceAll('base64 -d', 'base64 -d | tr -d "\\377"'))
+      return made
+    }
+    const box = await compute.sandbox.create({ provider: mine })
+    const real = await inner.sandbox.getById(box.sandboxId)
+    await real.filesystem.writeFile('/tmp/kept', 'kept')
+    const write = box.filesystem.writeFile('/tmp/kept', new Uint8Array([65, 255]))
+    await failure(write, UnsupportedError, { message: /not what it was given/ })
+    assert.deepEqual(
+      (await real.filesystem.readdir('/tmp')).map(({ name }) => name),
+      ['kept'],
+    )
+    assert.equal(await real.filesystem.readFile('/tmp/kept'), 'kept')
+    await box.destroy()
+  })
+
+  test('is built of commands: files without a method for them', async () => {
+    const box = await compute.sandbox.create({ provider: plugin({ filesystem: undefined }) })
+    const { filesystem } = box
+    await filesystem.writeFile('/app/text', 'text ☕')
+    assert.equal(await filesystem.readFile('/app/text'), 'text ☕')
+    await filesystem.mkdir('/app/dir/below')
+    await filesystem.mkdir('/app/dir')
+    await failure(filesystem.mkdir('/app/text'), AlreadyExistsError)
+    assert.equal(await filesystem.exists('/app/dir/below'), true)
+    assert.deepEqual((await filesystem.stat('/app/dir')).type, 'directory')
+    await filesystem.remove('/app/dir')
+    assert.equal(await filesystem.exists('/app/dir'), false)
+    await failure(filesystem.remove('/app/dir'), NotFoundError, { message: 'File not found: /app/dir' })
+    await failure(filesystem.readFile('/app'), InvalidArgumentError)
+    await box.destroy()
   })
 
   test('is not made up: what it does not tell of a path is not there', async () => {
@@ -255,21 +311,44 @@ describe('what a provider of one’s own cannot do', () => {
     assert.deepEqual(await box.filesystem.stat('/tmp/known'), known)
     await failure(box.filesystem.stat('/none'), NotFoundError)
     await failure(box.filesystem.stat('/tmp/unknown'), UnsupportedError, { message: /`stat`/ })
-    for (const method of ['rename', 'copy']) {
-      await failure(box.filesystem[method]('/a', '/b'), UnsupportedError, {
-        message: new RegExp(`filesystem\\.${method}`),
-      })
-    }
     await box.destroy()
   })
 
-  test('is a time limit or a signal: refused when it would have ended the command, never ignored', async () => {
+  test('is ending a command: it is no longer waited for, and that is told', async () => {
     const box = await compute.sandbox.create({ provider: plugin() })
-    assert.equal((await box.runCommand('echo on', { timeout: 60_000 })).stdout, 'on\n')
-    await failure(box.runCommand('sleep 5', { timeout: 100 }), UnsupportedError, { message: /timeout/ })
+    assert.equal((await box.runCommand('echo on', { timeout: 60_000 })).abandoned, undefined)
+    const late = await box.runCommand('sleep 5', { timeout: 100 })
+    assert.deepEqual([late.exitCode, late.timedOut, late.abandoned], [124, true, true])
     const run = box.runCommand('sleep 5', { signal: AbortSignal.timeout(100) })
-    await failure(run, UnsupportedError, { message: /signal/ })
+    const { result } = await failure(run, AbortError)
+    assert.deepEqual([result.exitCode, result.signal, result.abandoned], [-1, undefined, true])
     await failure(box.runCommand('true', { signal: AbortSignal.abort() }), AbortError)
+    const mine = new Error('mine')
+    const thrown = box.runCommand('echo on', {
+      onStdout() {
+        throw mine
+      },
+    })
+    assert.equal(await failure(thrown), mine)
+    await box.destroy()
+  })
+
+  test('is a limit of its own: it is given ours, and ours is what is told', async () => {
+    const given = []
+    const box = await compute.sandbox.create({
+      provider: plugin({
+        runCommand: async (_line, { timeout }) => {
+          given.push(timeout)
+          await sleep(timeout)
+          return { stdout: '', stderr: 'my own limit', exitCode: 127 }
+        },
+      }),
+    })
+    for (let round = 0; round < 5; round++) {
+      const late = await box.runCommand('true', { timeout: 100 })
+      assert.deepEqual([late.exitCode, late.timedOut, late.stderr], [124, true, ''])
+    }
+    assert.deepEqual(given, [100, 100, 100, 100, 100])
     await box.destroy()
   })
 
@@ -298,6 +377,344 @@ describe('what a provider of one’s own cannot do', () => {
       const lacking = { name: 'lacking', sandbox: { ...sandbox, [name]: undefined } }
       await failure(compute.sandbox.create({ provider: lacking }), InvalidArgumentError)
       assert.throws(() => compute({ provider: lacking }), InvalidArgumentError)
+    }
+  })
+})
+
+describe('what a provider of one’s own says that it can', () => {
+  const able = (capabilities, runCommand) => ({ ...plugin({ runCommand }), capabilities })
+
+  test('ends a command: a time limit and a signal reach it', async () => {
+    const inner = await local().sandbox.create()
+    const provider = able({ kill: true }, (line, { signal }) => inner.runCommand(line, { signal }))
+    const box = await compute.sandbox.create({ provider })
+    const late = await box.runCommand('touch /tmp/begun; sleep 60', { timeout: 300 })
+    assert.deepEqual([late.exitCode, late.timedOut, late.abandoned], [124, true, undefined])
+    const run = box.runCommand('sleep 60', { signal: AbortSignal.timeout(300) })
+    const { result } = await failure(run, AbortError)
+    assert.deepEqual([result.exitCode, result.abandoned], [137, undefined])
+    assert.equal((await inner.runCommand('pgrep sleep')).exitCode, 1)
+    assert.equal((await box.runCommand('echo on')).stdout, 'on\n')
+    await failure(box.spawn('true'), UnsupportedError)
+    await Promise.all([box.destroy(), inner.destroy()])
+  })
+
+  test('is told output as it comes', async () => {
+    const gate = signalled()
+    const provider = able({ stream: true }, async (_line, { onStdout, onStderr }) => {
+      onStdout('first ')
+      onStdout(new Uint8Array([0xe2, 0x98]))
+      onStderr('err')
+      await gate.promise
+      onStdout(new Uint8Array([0x95]))
+      return { stdout: 'first ☕, and the rest', stderr: 'err', exitCode: 0 }
+    })
+    const box = await compute.sandbox.create({ provider })
+    const heard = []
+    const run = box.runCommand('true', {
+      onStdout: (text) => heard.push(text),
+      onStderr: (text) => heard.push(text),
+    })
+    await eventually('it was heard', () => heard.length === 2)
+    assert.deepEqual(heard, ['first ', 'err'])
+    gate.resolve()
+    const { stdout, stderr } = await run
+    assert.deepEqual([stdout, stderr], ['first ☕, and the rest', 'err'])
+    assert.deepEqual(heard, ['first ', 'err', '☕', ', and the rest'])
+    await box.destroy()
+  })
+
+  test('may leave out of the result what it has told', async () => {
+    const provider = able({ stream: true }, async (_line, { onStdout }) => {
+      onStdout('all of it')
+      return { exitCode: 0 }
+    })
+    const box = await compute.sandbox.create({ provider })
+    assert.equal((await box.runCommand('true')).stdout, 'all of it')
+    await box.destroy()
+  })
+
+  test('keeps snapshots', async () => {
+    const kept = new Map()
+    const provider = {
+      ...plugin(),
+      snapshot: {
+        create: async (sandboxId, options) => {
+          kept.set('snap', sandboxId)
+          return { id: 'snap', provider: 'mine', createdAt: new Date(), metadata: options }
+        },
+        list: async () => [...kept.keys()].map((id) => ({ id })),
+        delete: async (id) => kept.delete(id),
+      },
+    }
+    const box = await compute.sandbox.create({ provider })
+    assert.deepEqual(await box.snapshot({ name: 'a' }), { id: 'snap', names: ['a'] })
+    assert.equal(kept.get('snap'), box.sandboxId)
+    await box.destroy()
+  })
+
+  test('goes on in the background, under the number that it tells', async () => {
+    const asked = []
+    const provider = plugin({
+      runCommand: async (line, options) => {
+        asked.push([line, options])
+        return { exitCode: line.includes('fail') ? 1 : 0, pid: 42, stderr: 'no room' }
+      },
+    })
+    const box = await compute.sandbox.create({ provider })
+    const started = await box.runCommand('sleep 1 && true', { background: true })
+    assert.deepEqual([started.pid, started.isBackground, started.exitCode], [42, true, 0])
+    assert.deepEqual(asked, [[`"\${BASH:-sh}" -c 'sleep 1 && true'`, { background: true }]])
+    await failure(box.runCommand('fail', { background: true }), UnavailableError, { message: /no room/ })
+    await box.destroy()
+  })
+})
+
+describe('what a provider of one’s own answers', () => {
+  const answering = async (extra) => compute.sandbox.create({ provider: plugin(extra) })
+
+  test('is never made up: an odd answer is an error that shows it', async () => {
+    for (const [extra, call, message] of [
+      [{ runCommand: async () => ({ stdout: '' }) }, (box) => box.runCommand('a'), /`exitCode`.*null/],
+      [{ runCommand: async () => ({ exitCode: '0' }) }, (box) => box.runCommand('a'), /`exitCode`.*"0"/],
+      [{ runCommand: async () => undefined }, (box) => box.runCommand('a'), /`exitCode`/],
+      [{ runCommand: async () => ({ exitCode: 0, stdout: 5 }) }, (box) => box.runCommand('a'), /`stdout`.*5/],
+      [{ getInfo: async () => ({}) }, (box) => box.getInfo(), /`status`/],
+      [{ getInfo: async () => ({ status: 'sleeping' }) }, (box) => box.getInfo(), /`status`.*"sleeping"/],
+      [{ getInfo: async () => ({ status: 'running', timeout: '5' }) }, (box) => box.getInfo(), /`timeout`/],
+      [
+        { getInfo: async () => ({ status: 'running', createdAt: 'yesterday' }) },
+        (box) => box.getInfo(),
+        /`createdAt`.*"yesterday"/,
+      ],
+      [{ getUrl: async () => 80 }, (box) => box.getUrl({ port: 80 }), /`getUrl`.*80/],
+      [
+        { filesystem: { readdir: async () => 'a' } },
+        (box) => box.filesystem.readdir('/'),
+        /`filesystem.readdir`/,
+      ],
+      [
+        { filesystem: { readdir: async () => [{ type: 'file' }] } },
+        (box) => box.filesystem.readdir('/'),
+        /`name`/,
+      ],
+    ]) {
+      const box = await answering(extra)
+      await failure(call(box), ComputeError, { message, provider: 'mine', code: 'INTERNAL' })
+      await box.destroy()
+    }
+    const ids = [{}, { sandboxId: 5 }, { sandboxId: '' }, 'id']
+    for (const made of ids) {
+      const mine = plugin()
+      mine.sandbox.create = async () => made
+      await failure(compute.sandbox.create({ provider: mine }), TypeError, { message: /`sandboxId`/ })
+    }
+    const named = { ...plugin(), name: 5 }
+    await failure(compute.sandbox.create({ provider: named }), InvalidArgumentError, { message: /name/ })
+  })
+
+  test('may be a Date, its number or its text; bytes or text', async () => {
+    const createdAt = new Date('2026-01-02T03:04:05.006Z')
+    for (const given of [createdAt, createdAt.getTime(), createdAt.toISOString()]) {
+      const box = await answering({ getInfo: async () => ({ status: 'stopped', createdAt: given }) })
+      const info = await box.getInfo()
+      assert.deepEqual([info.createdAt, info.status], [createdAt, 'stopped'])
+      await box.destroy()
+    }
+    const box = await answering({
+      runCommand: async () => ({ stdout: Buffer.from('☕'), stderr: null, exitCode: -1 }),
+      filesystem: { readFile: async () => new Uint8Array([104, 105]) },
+      getInfo: async () => ({ status: 'running' }),
+    })
+    const { stdout, stderr, exitCode } = await box.runCommand('a')
+    assert.deepEqual([stdout, stderr, exitCode], ['☕', '', -1])
+    assert.equal(await box.filesystem.readFile('/a'), 'hi')
+    // It was made here, so that it is known when.
+    assert.ok(Math.abs((await box.getInfo()).createdAt.getTime() - Date.now()) < 60_000)
+    const found = await compute.sandbox.getById(box.getProvider(), box.sandboxId)
+    await failure(found.getInfo(), UnsupportedError, { message: /createdAt/ })
+    await box.destroy()
+  })
+
+  test('is a URL of the protocol that was asked for, or refused', async () => {
+    const box = await answering({ getUrl: async ({ port }) => `https://${port}.example` })
+    assert.equal(await box.getUrl({ port: 80 }), 'https://80.example')
+    assert.equal(await box.getUrl({ port: 80, protocol: 'https' }), 'https://80.example')
+    await failure(box.getUrl({ port: 80, protocol: 'ws' }), UnsupportedError, { message: /protocol/ })
+    await box.destroy()
+  })
+})
+
+describe('providers of one’s own, and their sandboxes', () => {
+  test('are told apart, whatever their names', async () => {
+    const [one, other] = [plugin(), plugin()]
+    const both = createCompute({ providers: [one, other], providerStrategy: 'round-robin' })
+    const made = [await both.sandbox.create(), await both.sandbox.create()]
+    assert.equal(made[0].getProvider(), one)
+    assert.equal(made[1].getProvider(), other)
+    assert.equal((await both.sandbox.getById(made[1].sandboxId)).getProvider(), other)
+    await both.sandbox.destroy(made[1].sandboxId)
+    assert.deepEqual([one.known.size, other.known.size], [1, 0])
+    const [ours, second] = [local(), local({ timeout: 10_000 })]
+    const box = await createCompute({ providers: [ours, second] }).sandbox.create({ provider: second })
+    assert.equal(box.getProvider(), second)
+    await Promise.all([made[0].destroy(), box.destroy()])
+  })
+
+  test('are what getInstance gives: the sandbox, or what that gives itself', async () => {
+    const mine = plugin()
+    const box = await compute.sandbox.create({ provider: mine })
+    assert.equal(box.getInstance(), mine.known.get(box.sandboxId))
+    const native = {}
+    const wrapping = await compute.sandbox.create({ provider: plugin({ getInstance: () => native }) })
+    assert.equal(wrapping.getInstance(), native)
+    await Promise.all([box.destroy(), wrapping.destroy()])
+  })
+
+  test('are let go of with the sandboxes that stand for them', async () => {
+    const source = `
+      const gone = { sandboxes: 0, providers: 0 }
+      const registry = new FinalizationRegistry((kind) => gone[kind]++)
+      const make = () => {
+        const provider = { name: 'mine', sandbox: {
+          create: async () => {
+            const sandbox = { sandboxId: 'a', ballast: new Uint8Array(1 << 20), destroy: async () => {},
+              runCommand: async () => ({ stdout: '', stderr: '', exitCode: 0 }) }
+            registry.register(sandbox, 'sandboxes')
+            return sandbox
+          },
+          getById: async () => null, list: async () => [], destroy: async () => {},
+        } }
+        registry.register(provider, 'providers')
+        return provider
+      }
+      for (let round = 0; round < 50; round++) {
+        const box = await c.compute.sandbox.create({ provider: make() })
+        await box.runCommand('true')
+        if (box.getInstance().ballast.length !== 1 << 20) throw new Error('it is not held')
+        await box.destroy()
+      }
+      for (let round = 0; round < 200 && gone.sandboxes + gone.providers < 96; round++) {
+        gc()
+        await new Promise((done) => setTimeout(done, 20))
+      }
+      console.log(JSON.stringify(gone))`
+    const { sandboxes, providers } = JSON.parse(await output(source, { flags: ['--expose-gc'] }))
+    assert.ok(sandboxes >= 48, `${sandboxes} of 50 sandboxes`)
+    assert.ok(providers >= 48, `${providers} of 50 providers`)
+  })
+
+  test('are held as long as they are used, whoever else lets go of them', async () => {
+    const source = `
+      const make = () => {
+        let made
+        return { name: 'mine', sandbox: {
+          create: async () => { await new Promise((done) => setTimeout(done, 50)); return made = {
+            sandboxId: 'a', runCommand: async () => ({ stdout: 'on', stderr: '', exitCode: 0 }) } },
+          getById: async () => made, destroy: async () => { made = undefined },
+        } }
+      }
+      const timer = setInterval(gc, 5)
+      const configured = c.createCompute({ provider: make() })
+      const box = await c.compute.sandbox.create({ provider: make() })
+      const other = await configured.sandbox.create()
+      await new Promise((done) => setTimeout(done, 100))
+      const found = await configured.sandbox.getById('a')
+      console.log((await box.runCommand('a')).stdout, (await found.runCommand('a')).stdout, box.getProvider().name)
+      await Promise.all([box.destroy(), other.destroy()])
+      clearInterval(timer)`
+    assert.equal(await output(source, { flags: ['--expose-gc'] }), 'on on mine\n')
+  })
+})
+
+describe('defineProvider', () => {
+  const sandbox = { create: async () => ({}), getById: async () => null, destroy: async () => {} }
+
+  test('gives what local() gives', async () => {
+    const definition = { name: 'mine', methods: { sandbox: { ...sandbox, list: async () => [] } } }
+    const provider = defineProvider(definition)()
+    assert.deepEqual(Object.keys(provider).sort(), Object.keys(local()).sort())
+    assert.deepEqual(await provider.sandbox.list(), [])
+    assert.equal(await provider.sandbox.getById('x'), null)
+    assert.equal(await compute.sandbox.getById(provider, 'x'), null)
+    await failure(provider.snapshots.list(), UnsupportedError, { provider: 'mine' })
+  })
+
+  test('gives every method its configuration, and its own object', async () => {
+    const calls = []
+    const note =
+      (name, result) =>
+      async (...args) => {
+        calls.push([name, ...args.filter((arg) => typeof arg !== 'function')])
+        return result
+      }
+    const box = { of: 'mine' }
+    const found = { sandbox: box, sandboxId: 'one' }
+    const provider = defineProvider({
+      name: 'mine',
+      capabilities: { kill: false },
+      methods: {
+        sandbox: {
+          create: note('create', found),
+          getById: note('getById', found),
+          list: note('list', [found]),
+          destroy: note('destroy'),
+          runCommand: note('runCommand', { exitCode: 0 }),
+          extendTimeout: note('extendTimeout'),
+          filesystem: { stat: note('stat', { name: 'a', type: 'file' }), rename: note('rename') },
+        },
+        snapshot: {
+          create: note('snapshot.create', { id: 's' }),
+          list: note('snapshot.list', [{ id: 's' }]),
+          delete: note('snapshot.delete'),
+        },
+        template: { list: note('template.list', ['t']) },
+      },
+    })({ key: 1 })
+    const made = await provider.sandbox.create({ providerOptions: { own: [1] }, timeout: 5 })
+    assert.equal(made.getInstance(), box)
+    assert.equal(made.getProvider(), provider)
+    await provider.sandbox.getById('one')
+    await provider.sandbox.list()
+    await made.runCommand('a')
+    await made.extendTimeout(5)
+    await made.filesystem.stat('/a')
+    await made.filesystem.rename('/a', '/b')
+    await made.snapshot()
+    assert.deepEqual(await provider.snapshots.list(), [{ id: 's', names: [] }])
+    await provider.snapshots.delete('s')
+    assert.deepEqual(await provider.template.list(), ['t'])
+    await made.destroy()
+    const key = { key: 1 }
+    assert.deepEqual(calls, [
+      ['create', key, { own: [1], timeout: 5 }],
+      ['getById', key, 'one'],
+      ['list', key],
+      ['runCommand', box, 'a', {}],
+      ['extendTimeout', box, 5],
+      ['stat', box, '/a'],
+      ['rename', box, '/a', '/b'],
+      ['snapshot.create', key, 'one', {}],
+      ['snapshot.list', key],
+      ['snapshot.delete', key, 's'],
+      ['template.list', key],
+      ['destroy', key, 'one'],
+    ])
+  })
+
+  test('refuses what is no definition, and names it', () => {
+    for (const [definition, name] of [
+      [undefined, /`definition`/],
+      [{ methods: { sandbox } }, /`definition.name`/],
+      [{ name: 'a' }, /`definition.methods`/],
+      [{ name: 'a', methods: {} }, /`definition.methods.sandbox`/],
+      [{ name: 'a', methods: { sandbox: { ...sandbox, destroy: 1 } } }, /sandbox.destroy`/],
+      [{ name: 'a', methods: { sandbox: { ...sandbox, runCommand: 1 } } }, /sandbox.runCommand`/],
+      [{ name: 'a', methods: { sandbox: { ...sandbox, filesystem: { stat: 1 } } } }, /filesystem.stat`/],
+      [{ name: 'a', methods: { sandbox }, capabilities: { fly: true } }, /`fly`/],
+      [{ name: 'a', methods: { sandbox }, capabilities: { kill: 1 } }, /capabilities.kill`/],
+    ]) {
+      assert.throws(() => defineProvider(definition), { name: 'InvalidArgumentError', message: name })
     }
   })
 })

@@ -21,7 +21,7 @@ class Compute {
 
   constructor(config, strict = false) {
     this.#of = native.sandboxesOfCompute(strict)
-    const sandbox = new SandboxManager(this.#of, () => this.#providers())
+    const sandbox = new SandboxManager(this.#of)
     Object.defineProperty(this, 'sandbox', { value: sandbox, enumerable: true })
     if (config !== undefined) this.setConfig(config)
   }
@@ -51,11 +51,6 @@ class Compute {
     configure(this.#of, undefined)
     this.#config = null
     return this
-  }
-
-  #providers() {
-    const { provider, defaultProvider, providers = [] } = this.#config ?? {}
-    return [defaultProvider, provider, ...providers].filter(isRecord)
   }
 }
 

@@ -3,7 +3,8 @@
 
 const { asynchronous, isRecord } = require('./calls.js')
 const native = require('./load.js')
-const { handleOf, origins } = require('./plugin.js')
+const { fromNative } = require('./errors.js')
+const { handleOf } = require('./plugin.js')
 
 const create = asynchronous(native.create, 'create')
 const getById = asynchronous(native.getById, 'getById')
@@ -21,44 +22,34 @@ function withLifted(options) {
 /** `sandbox.{ create, getById, list, destroy }` of a provider, or of whatever a `Compute` is configured with. */
 class SandboxManager {
   #of
-  #providers
-  constructor(of, providers) {
+  constructor(of) {
     this.#of = of
-    this.#providers = providers
   }
 
   async create(options) {
     const given = withLifted(options)
-    if (!isRecord(given) || given.provider === undefined) return this.#from(await create(this.#of, given))
-    const { provider } = given
-    return this.#from(await create(this.#of, { ...given, provider: handleOf(provider) }), provider)
+    if (!isRecord(given) || given.provider === undefined) return await create(this.#of, given)
+    return await create(this.#of, { ...given, provider: handleOf(given.provider) })
   }
 
   async getById(first, second) {
-    if (second === undefined) return this.#from(await getById(this.#of, first))
-    return this.#from(await getById(this.#of, handleOf(first), second), first)
+    if (second === undefined) return await getById(this.#of, first)
+    return await getById(this.#of, handleOf(first), second)
   }
 
   async list(...args) {
     // Of one provider, of those that the options ask for, or both.
     const isProvider = (value) => typeof value === 'string' || (isRecord(value) && isRecord(value.sandbox))
     const [provider, options] = args.length > 1 || isProvider(args[0]) ? args : [undefined, args[0]]
-    const sandboxes = await list(this.#of, handleOf(provider), options)
-    return sandboxes.map((sandbox) => this.#from(sandbox, provider))
+    const { sandboxes, failures } = await list(this.#of, handleOf(provider), options)
+    const errors = failures.map((failure) => fromNative(failure, { operation: 'list' }))
+    // Not one of its elements: two lists of the same sandboxes are equal.
+    return Object.defineProperty(sandboxes, 'errors', { value: Object.freeze(errors) })
   }
 
   async destroy(first, second) {
-    if (second === undefined) return destroy(this.#of, first)
-    return destroy(this.#of, handleOf(first), second)
-  }
-
-  /** Notes where a sandbox came from. */
-  #from(sandbox, provider) {
-    const known = isRecord(provider)
-      ? provider
-      : this.#providers().find(({ name }) => name === sandbox?.provider)
-    if (sandbox && known) origins.set(sandbox, known)
-    return sandbox
+    if (second === undefined) return await destroy(this.#of, first)
+    return await destroy(this.#of, handleOf(first), second)
   }
 }
 

@@ -4,21 +4,28 @@
 const { asynchronous, synchronous } = require('./calls.js')
 const native = require('./load.js')
 const { SandboxManager } = require('./manager.js')
-const { handles } = require('./plugin.js')
+const { know } = require('./plugin.js')
 
 const list = asynchronous(native.listSnapshots, 'snapshots.list')
 const remove = asynchronous(native.deleteSnapshot, 'snapshots.delete')
 
-function provider(handle, name) {
-  const sandbox = new SandboxManager(native.sandboxesOfProvider(handle), () => [made])
+/** A provider over a handle; `more` is what only this one has. */
+function provider(handle, name, more) {
+  const sandbox = new SandboxManager(native.sandboxesOfProvider(handle))
   // Calls know the provider that their errors are about by this.
   const asked = { provider: name }
   const snapshots = Object.freeze({
     list: () => list.call(asked, handle),
     delete: (id) => remove.call(asked, handle, id),
   })
-  const made = Object.freeze({ name, sandbox, snapshots, getSupportedRuntimes: () => ['python', 'node'] })
-  handles.set(made, handle)
+  const made = Object.freeze({
+    name,
+    sandbox,
+    snapshots,
+    getSupportedRuntimes: () => ['python', 'node'],
+    ...more,
+  })
+  know(made, handle)
   return made
 }
 

@@ -5,12 +5,12 @@ const { asynchronous, hidden, methods, once, owner, place, real, withToken } = r
 const { AbortError, calledBy, fromNative } = require('./errors.js')
 const { withPulledInput } = require('./input.js')
 const { Sandbox } = require('./load.js')
-const { origins } = require('./plugin.js')
+const { handedOver, providers } = require('./plugin.js')
 const { Process, SpawnedProcess } = require('./process.js')
 const { provider } = require('./provider.js')
 const { TerminalManager } = require('./terminal.js')
 
-const { spawn, whenEnded } = Sandbox.prototype
+const { spawn, whenEnded, providerKey, pluginKey } = Sandbox.prototype
 const find = asynchronous(Sandbox.prototype.getProcess, 'getProcess')
 const list = asynchronous(Sandbox.prototype.processes, 'processes')
 methods(
@@ -111,9 +111,19 @@ hidden(Sandbox.prototype, 'processes', async function () {
   const found = await list.call(this)
   return found.map((process) => new Process(process))
 })
+/** The providers of sandboxes whose provider nobody holds: made anew for each, once. */
+const origins = new WeakMap()
 hidden(Sandbox.prototype, 'getProvider', function () {
-  if (!origins.has(this)) origins.set(this, provider(this.providerHandle(), this.provider))
-  return origins.get(this)
+  const known = providers.get(providerKey.call(this)) ?? origins.get(this)
+  if (known) return known
+  const made = provider(this.providerHandle(), this.provider)
+  origins.set(this, made)
+  return made
+})
+hidden(Sandbox.prototype, 'getInstance', function () {
+  const theirs = handedOver.get(pluginKey.call(this))?.sandbox
+  if (!theirs) return this
+  return typeof theirs.getInstance === 'function' ? theirs.getInstance() : theirs
 })
 if (Symbol.asyncDispose) {
   hidden(Sandbox.prototype, Symbol.asyncDispose, function () {
@@ -122,6 +132,8 @@ if (Symbol.asyncDispose) {
 }
 
 // What is this half's own business.
-for (const name of ['whenEnded', 'openTerminal', 'terminals', 'getTerminal']) delete Sandbox.prototype[name]
+for (const name of ['whenEnded', 'providerKey', 'pluginKey', 'openTerminal', 'terminals', 'getTerminal']) {
+  delete Sandbox.prototype[name]
+}
 
 module.exports = { Sandbox }

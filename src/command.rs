@@ -22,6 +22,9 @@ pub const DEFAULT_MAX_OUTPUT: usize = 64 << 20;
 /// The exit code of a command whose time was over, as `timeout(1)` has it.
 pub const TIMED_OUT: i32 = 124;
 
+/// The exit code of a command of which nobody knows how it ends.
+const UNKNOWN: i32 = -1;
+
 /// How long a killed command may take to be gone before its caller is told that it will not go.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
@@ -74,6 +77,8 @@ pub struct Output {
     pub timed_out: bool,
     /// More was written than `max_output` let the result keep.
     pub truncated: bool,
+    /// It is no longer waited for, but could not be ended: it may go on, and how it ends is not known.
+    pub abandoned: bool,
     /// From start to end.
     pub duration: Duration,
 }
@@ -153,7 +158,7 @@ impl Following {
         tokio::pin!(feeding);
         let (mut fed, mut read) = (false, false);
 
-        while !read || audience.is_telling() {
+        while !running.abandoned && (!read || audience.is_telling()) {
             tokio::select! {
                 biased;
                 () = limits.cancel.cancelled(), if running.stop.is_none() => running.end(Stop::Abort).await?,
@@ -189,11 +194,18 @@ impl Following {
             }
         }
         kept.note_gaps(&*output);
-        let exit = match running.control.wait().await {
+        let ending = match running.abandoned {
+            true => Ok(Exit::Code(UNKNOWN)),
+            false => running.control.wait().await,
+        };
+        let exit = match ending {
             Ok(exit) => exit,
             // Nobody knows how it ended: with its sandbox, most likely, which kills. What it had written is still worth having.
             Err(error) => {
                 running.ended = error.kind() == ErrorKind::NotFound;
+                if kept.is_empty() {
+                    return Err(error);
+                }
                 return Err(error.with_output(kept.output(
                     Exit::Signal(signal::KILL),
                     false,
@@ -204,13 +216,13 @@ impl Following {
         running.ended = true;
         let stop = running.stop.take();
         let timed_out = matches!(stop, Some(Stop::Timeout));
+        let abandoned = running.abandoned;
+        let oom_killed = stop.is_none() && running.control.has_starved();
+        let output = Output { abandoned, oom_killed, ..kept.output(exit, timed_out, begun.elapsed()) };
         match stop {
             Some(Stop::Failure(error)) => Err(error),
-            Some(Stop::Abort) => Err(aborted(Some(kept.output(exit, false, begun.elapsed())))),
-            Some(Stop::Timeout) | None => {
-                let oom_killed = !timed_out && running.control.has_starved();
-                Ok(Output { oom_killed, ..kept.output(exit, timed_out, begun.elapsed()) })
-            }
+            Some(Stop::Abort) => Err(aborted(Some(output))),
+            Some(Stop::Timeout) | None => Ok(output),
         }
     }
 }
@@ -230,22 +242,30 @@ struct Running {
     stop: Option<Stop>,
     limit: Option<Instant>,
     ended: bool,
+    /// It goes on for all that is known, because here no command can be ended.
+    abandoned: bool,
 }
 
 impl Running {
     fn new(control: Arc<dyn Control>, limit: Option<Instant>) -> Self {
-        Self { control, stop: None, limit, ended: false }
+        Self { control, stop: None, limit, ended: false, abandoned: false }
     }
 
     fn has_ended(&self) -> bool {
         self.control.wait().now_or_never().is_some()
     }
 
-    /// Kills the command, once. It has to be gone soon.
+    /// Kills the command, once. It has to be gone soon; where it cannot be killed, it is not waited for any longer.
     async fn end(&mut self, stop: Stop) -> Result<()> {
         self.stop = Some(stop);
         self.limit = Some(Instant::now() + KILL_GRACE);
-        self.control.kill().await
+        match self.control.kill().await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                self.abandoned = true;
+                Ok(())
+            }
+            killed => killed,
+        }
     }
 
     async fn fail_on(&mut self, result: Result<()>) -> Result<()> {
@@ -350,6 +370,11 @@ impl Kept {
         }
     }
 
+    /// Whether it is known that there is nothing.
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Head(head) if head.kept.iter().all(Vec::is_empty))
+    }
+
     /// What was lost on the way is missing as what was not kept is.
     fn note_gaps(&mut self, output: &dyn provider::Output) {
         if output.has_gaps() {
@@ -371,7 +396,8 @@ impl Kept {
             Exit::Signal(signal) => (128 + signal, Some(signal)),
         };
         let exit_code = if timed_out { TIMED_OUT } else { code };
-        Output { stdout, stderr, exit_code, signal, oom_killed: false, timed_out, truncated, duration }
+        let (oom_killed, abandoned) = (false, false);
+        Output { stdout, stderr, exit_code, signal, oom_killed, timed_out, truncated, abandoned, duration }
     }
 }
 

@@ -27,7 +27,13 @@ pub struct Filesystem<'a> {
 impl Filesystem<'_> {
     /// The bytes of a regular file.
     pub async fn read(&self, path: &str) -> Result<Bytes> {
-        self.sandbox.operation("readFile", async { self.content(path, u64::MAX).await }).await
+        self.sandbox
+            .operation("readFile", async {
+                check("path", path)?;
+                let content = self.sandbox.instance().files().read(path, usize::MAX).await?;
+                whole(path, content, u64::MAX).await
+            })
+            .await
     }
 
     /// The text of a regular file. Bytes that are not UTF-8 are an error with the code `NOT_UTF8`.
@@ -39,7 +45,9 @@ impl Filesystem<'_> {
     pub async fn read_text_of(&self, path: &str, most: u64) -> Result<String> {
         self.sandbox
             .operation("readFile", async {
-                let bytes = self.content(path, most.min(MAX_TEXT)).await?;
+                check("path", path)?;
+                let content = self.sandbox.instance().files().read_text(path).await?;
+                let bytes = whole(path, content, most.min(MAX_TEXT)).await?;
                 String::from_utf8(Vec::from(bytes)).map_err(|error| {
                     let at = error.utf8_error().valid_up_to();
                     Error::invalid(format!("{path} is not UTF-8 text (byte {at})"))
@@ -63,34 +71,6 @@ impl Filesystem<'_> {
             move |error: Error| error.within("readFile", Some(sandbox.provider().name()), Some(sandbox.id()));
         let full = |piece: &Result<Bytes>| ready(!piece.as_ref().is_ok_and(Bytes::is_empty));
         Ok(content.bytes.filter(full).map(move |piece| piece.map_err(&located)).boxed())
-    }
-
-    async fn content(&self, path: &str, most: u64) -> Result<Bytes> {
-        check("path", path)?;
-        let mut content = self.sandbox.instance().files().read(path, usize::MAX).await?;
-        let most = if content.size.is_none() { most.min(MAX_UNKNOWN) } else { most };
-        let too_large = |size| {
-            Error::invalid(format!("{path} is too large to be read at once: {size} bytes, {most} at most"))
-                .with_hint("read it with { encoding: 'stream' }, or a part of it with a command")
-        };
-        if let Some(size) = content.size.filter(|size| *size > most) {
-            return Err(too_large(size));
-        }
-        // A file may shrink or grow while it is read: its size is a hint.
-        let mut all = BytesMut::new();
-        while let Some(bytes) = content.bytes.next().await.transpose()? {
-            if all.is_empty() {
-                if content.size == Some(bytes.len() as u64) {
-                    return Ok(bytes);
-                }
-                all.reserve(content.size.unwrap_or(0).min(MAX_UNKNOWN) as usize);
-            }
-            if (all.len() + bytes.len()) as u64 > most {
-                return Err(too_large((all.len() + bytes.len()) as u64));
-            }
-            all.extend_from_slice(&bytes);
-        }
-        Ok(all.freeze())
     }
 
     /// Replaces a file by this content, be it bytes or a stream, or makes it and its parents. A failure, be it
@@ -177,6 +157,33 @@ impl Filesystem<'_> {
             })
             .await
     }
+}
+
+/// All of a content that has this many bytes at most.
+async fn whole(path: &str, mut content: Content, most: u64) -> Result<Bytes> {
+    let most = if content.size.is_none() { most.min(MAX_UNKNOWN) } else { most };
+    let too_large = |size| {
+        Error::invalid(format!("{path} is too large to be read at once: {size} bytes, {most} at most"))
+            .with_hint("read it with { encoding: 'stream' }, or a part of it with a command")
+    };
+    if let Some(size) = content.size.filter(|size| *size > most) {
+        return Err(too_large(size));
+    }
+    // A file may shrink or grow while it is read: its size is a hint.
+    let mut all = BytesMut::new();
+    while let Some(bytes) = content.bytes.next().await.transpose()? {
+        if all.is_empty() {
+            if content.size == Some(bytes.len() as u64) {
+                return Ok(bytes);
+            }
+            all.reserve(content.size.unwrap_or(0).min(MAX_UNKNOWN) as usize);
+        }
+        if (all.len() + bytes.len()) as u64 > most {
+            return Err(too_large((all.len() + bytes.len()) as u64));
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all.freeze())
 }
 
 /// The longest path that Linux takes, with the zero at its end.

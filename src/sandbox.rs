@@ -96,6 +96,7 @@ impl Sandbox {
     pub async fn run_command(&self, command: Command, options: RunOptions) -> Result<Output> {
         self.operation("runCommand", async {
             check(&command)?;
+            let command = Command { limit: options.timeout, ..command };
             command::run(&*self.instance, &command, options).await
         })
         .await
@@ -109,6 +110,51 @@ impl Sandbox {
             let process = Process::start(&*self.instance, &command, options).await?;
             self.instance.started().add(&process);
             Ok(process)
+        })
+        .await
+    }
+
+    /// Whether a command that is to go on is let go on with nobody following it, because that is all that can be done
+    /// here. What would follow it, a signal included, is refused then.
+    pub fn detaches(&self, options: &RunOptions, has_signal: bool) -> Result<bool> {
+        if self.instance.detaching().is_none() {
+            return Ok(false);
+        }
+        let given = [
+            ("timeout", options.timeout.is_some()),
+            ("signal", has_signal),
+            ("stdin", options.stdin.is_some()),
+            ("onStdout` and `onStderr", options.listener.is_some()),
+        ];
+        let Some((name, _)) = given.iter().find(|(_, given)| *given) else { return Ok(true) };
+        let provider = self.provider.name();
+        let refused = format!("`{name}` with `background`: `{provider}` follows no command that goes on");
+        Err(Error::unsupported(refused).within("runCommand", Some(provider), Some(self.id())))
+    }
+
+    /// Lets a command go on with nobody following it: its number, if the provider tells it.
+    pub async fn detach(&self, command: &Command) -> Result<Option<u32>> {
+        self.operation("runCommand", async {
+            check(command)?;
+            match self.instance.detaching() {
+                Some(detaching) => detaching.detach(command).await,
+                None => Err(self.cannot("background")),
+            }
+        })
+        .await
+    }
+
+    /// Likewise of source code, with its language.
+    pub async fn detach_code(
+        &self,
+        source: &str,
+        language: Option<Language>,
+        command: Command,
+    ) -> Result<(Language, Option<u32>)> {
+        self.operation("runCode", async {
+            let (language, command, _) =
+                self.interpreter(source, language, command, RunOptions::default())?;
+            Ok((language, self.detach(&command).await?))
         })
         .await
     }
@@ -198,6 +244,7 @@ impl Sandbox {
     ) -> Result<CodeOutput> {
         self.operation("runCode", async {
             let (language, command, options) = self.interpreter(source, language, command, options)?;
+            let command = Command { limit: options.timeout, ..command };
             let output = command::run(&*self.instance, &command, options).await?;
             refuse_broken_source(language, output)
         })
@@ -381,12 +428,12 @@ impl Sandbox {
 
     /// What cannot be ended must not be left running.
     fn check_lasting(&self) -> Result<()> {
-        if self.provider.capabilities().kill {
+        if self.provider.keeps_processes() {
             return Ok(());
         }
         let name = self.provider.name();
         Err(Error::unsupported(format!(
-            "`spawn`, `background` and terminals: `{name}` can only run a command to its end"
+            "`spawn`, terminals and background commands of a request: `{name}` keeps no processes"
         )))
     }
 

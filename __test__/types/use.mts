@@ -20,7 +20,9 @@ import {
   type CreateSandboxParams,
   compute,
   createCompute,
+  type DefinedProvider,
   type DockerConfig,
+  defineProvider,
   docker,
   type E2BConfig,
   type ErrorCode,
@@ -42,7 +44,9 @@ import {
   PermissionDeniedError,
   type Process,
   type Provider,
+  type ProviderDefinition,
   type ProviderPlugin,
+  type ProviderRunOptions,
   type ProviderSandbox,
   QuotaExceededError,
   RateLimitError,
@@ -53,6 +57,7 @@ import {
   type SandboxFileSystem,
   type SandboxInfo,
   type SandboxInterface,
+  type SandboxList,
   type SandboxStatus,
   type SandboxTerminal,
   type SpawnedProcess,
@@ -401,12 +406,74 @@ export function plugins() {
   }
   const list: ProviderPlugin[] = [least, new Upstream(), local()]
   const ours: ProviderSandbox = sandbox
+  // What only some have.
+  const more: ProviderPlugin = {
+    ...least,
+    capabilities: { kill: true, stream: undefined },
+    snapshot: {
+      create: async (_sandboxId, _options) => ({ id: '1' }),
+      list: async () => [],
+      delete: async () => {},
+    },
+  }
+  list.push(more)
+  void compute.sandbox.create({ provider: more, providerOptions: { image: text, nested: { any: [1] } } })
+  // @ts-expect-error: no such capability
+  compute({ provider: { ...least, capabilities: { fly: true } } })
   // @ts-expect-error: it can neither find nor end what it makes
   compute({ provider: { sandbox: { create: async () => ({ sandboxId: '1' }) } } })
   // @ts-expect-error: its sandboxes have no id
   compute({ provider: { sandbox: { ...least.sandbox, create: async () => ({}) } } })
   return { list, ours }
 }
+
+export async function definitions() {
+  const mine = defineProvider({
+    name: 'mine',
+    capabilities: { kill: true },
+    methods: {
+      sandbox: {
+        create: async (config: { key: string }, options) => ({
+          sandbox: { key: config.key, runtime: options?.runtime as string },
+          sandboxId: '1',
+        }),
+        getById: async (_config, _sandboxId) => null,
+        list: async () => [],
+        destroy: async () => {},
+        runCommand: async (sandbox, command, options) => {
+          same<typeof options, ProviderRunOptions | undefined>()
+          options?.onStdout?.(sandbox.key)
+          return { stdout: command, stderr: new Uint8Array(), exitCode: 0, durationMs: 1 }
+        },
+        getInfo: async () => ({ status: 'running', createdAt: new Date(), id: '1', provider: 'mine' }),
+        filesystem: {
+          readFile: async (sandbox, path, _runCommand) => `${sandbox.key}${path}`,
+          stat: async () => null,
+        },
+      },
+      template: { list: async () => ['a'] },
+    },
+  })
+  const provider: DefinedProvider = mine({ key: 'a' })
+  const plain: Provider = provider
+  const listed = await plain.sandbox.list()
+  same<typeof listed, SandboxList>()
+  same<(typeof listed)['errors'], readonly Error[]>()
+  const all: Sandbox[] = listed
+  await provider.template?.list?.()
+  // @ts-expect-error: what it is configured with
+  mine({ key: 1 })
+  const { sandbox: methods } = definition.methods
+  const nameless = { ...methods, create: async () => ({}) }
+  // @ts-expect-error: its sandboxes have no id
+  defineProvider({ name: 'a', methods: { sandbox: nameless } })
+  const endless = { ...methods, runCommand: async () => ({}) }
+  // @ts-expect-error: its commands have no exit code
+  defineProvider({ name: 'a', methods: { sandbox: endless } })
+  return all
+}
+
+declare const definition: ProviderDefinition<object>
 
 export function failures(error: unknown) {
   if (error instanceof ComputeError) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use napi::Env;
-use napi::bindgen_prelude::{External, PromiseRaw, Unknown};
+use napi::bindgen_prelude::{External, Object, PromiseRaw, ToNapiValue, Unknown};
+use napi::{Env, sys};
 use napi_derive::napi;
 
 use super::convert::{self, Fields};
@@ -11,7 +11,7 @@ use super::create::Create;
 use super::sandbox::Sandbox;
 use crate::compute::{self as core, Settings, Strategy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{Filter, Provider, Status};
+use crate::provider::{Filter, Provider, Status, is_same};
 
 const OPTIONS: [&str; 6] =
     ["provider", "defaultProvider", "providers", "providerStrategy", "fallbackOnError", "throwOnError"];
@@ -81,6 +81,7 @@ pub fn create<'e>(
     env.spawn_future(async move {
         let created = async {
             match (&named, &scope) {
+                (Some(provider), Scope::Compute(core)) => core.create_with(provider, &request).await,
                 (Some(provider), _) | (None, Scope::Provider(provider)) => {
                     core::create_at(provider, &request, strict).await
                 }
@@ -124,7 +125,7 @@ pub fn list<'e>(
     of: &External<Sandboxes>,
     provider: Unknown<'e>,
     options: Unknown<'e>,
-) -> napi::Result<PromiseRaw<'e, Vec<Sandbox>>> {
+) -> napi::Result<PromiseRaw<'e, Listed>> {
     let provider = match convert::is_missing(&provider) {
         true => None,
         false => Some(convert::provider("provider", &provider)?),
@@ -134,12 +135,33 @@ pub fn list<'e>(
     env.spawn_future(async move {
         let found = match (&provider, &scope) {
             (Some(provider), _) | (None, Scope::Provider(provider)) => {
-                core::list_at(provider, &filter, strict).await
+                let sandboxes = core::list_at(provider, &filter, strict).await;
+                sandboxes.map(|sandboxes| core::Listed { sandboxes, failures: Vec::new() })
             }
             (None, Scope::Compute(core)) => core.list(&filter).await,
         };
-        Ok(found?.into_iter().map(|core| Sandbox { core }).collect())
+        Ok(Listed(found?))
     })
+}
+
+/// What providers have, for the door: `{ sandboxes, failures }`.
+pub struct Listed(core::Listed);
+
+impl ToNapiValue for Listed {
+    unsafe fn to_napi_value(raw: sys::napi_env, Self(listed): Self) -> napi::Result<sys::napi_value> {
+        let env = Env::from_raw(raw);
+        let mut object = Object::new(&env)?;
+        let sandboxes: Vec<_> = listed.sandboxes.into_iter().map(|core| Sandbox { core }).collect();
+        object.set("sandboxes", sandboxes)?;
+        let mut failures = env.create_array(0)?;
+        for failure in listed.failures {
+            let error = napi::JsError::from(napi::Error::from(failure)).into_unknown(env);
+            failures.insert(error)?;
+        }
+        object.set("failures", failures)?;
+        // SAFETY: the caller's promise about the environment is passed on.
+        unsafe { Object::to_napi_value(raw, object) }
+    }
 }
 
 #[napi(skip_typescript)]
@@ -205,7 +227,7 @@ fn settings(config: &Unknown<'_>, strict: bool) -> Result<Settings> {
     }
     let mut providers: Vec<_> = default.or(provider).into_iter().collect();
     for provider in fields.providers("providers")?.unwrap_or_default() {
-        if !providers.iter().any(|known| Arc::ptr_eq(known, &provider)) {
+        if !providers.iter().any(|known| is_same(known, &provider)) {
             providers.push(provider);
         }
     }

@@ -9,7 +9,7 @@ use super::network::network;
 use crate::error::Result;
 use crate::provider::{CreateRequest, Resources};
 
-pub(super) const OPTIONS: [&str; 13] = [
+pub(super) const OPTIONS: [&str; 14] = [
     "runtime",
     "timeout",
     "sandboxId",
@@ -23,6 +23,7 @@ pub(super) const OPTIONS: [&str; 13] = [
     "network",
     "mounts",
     "provider",
+    "providerOptions",
 ];
 const RESOURCES: [&str; 5] = ["memory", "disk", "cpus", "processes", "enforce"];
 
@@ -49,6 +50,7 @@ impl<'a> Create<'a> {
             resources: resources(&fields)?,
             network: network(&fields)?,
             mounts: mounts::mounts(&fields)?,
+            own: fields.json("providerOptions")?,
         };
         Ok(Self { request, cancel: fields.cancellation()?, provider: fields.get("provider")? })
     }

@@ -18,6 +18,20 @@ fn handle(provider: impl contract::Provider + 'static) -> Handle {
     External::new(Arc::new(provider))
 }
 
+/// What tells one provider from all others, as long as it is there: its address, or less than 0 for plug-ins.
+pub(super) fn key(provider: &Arc<dyn contract::Provider>) -> f64 {
+    match provider.identity() {
+        Some(identity) => -f64::from(identity),
+        None => Arc::as_ptr(provider).cast::<()>().addr() as f64,
+    }
+}
+
+/// The key of a handle.
+#[napi(skip_typescript)]
+pub fn key_of_provider(handle: &Handle) -> f64 {
+    key(handle)
+}
+
 #[napi(skip_typescript)]
 pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
     const OPTIONS: [&str; 11] = [

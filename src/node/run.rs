@@ -14,7 +14,6 @@ use super::error::{Details, thrown, with_details};
 use super::source;
 use crate::command::{self as core, Listener, RunOptions};
 use crate::error::{Error, Result};
-use crate::process::Process;
 use crate::provider::Command;
 use crate::sandbox::Sandbox;
 use crate::signal;
@@ -44,6 +43,7 @@ pub(super) struct Run {
     pub(super) options: RunOptions,
     pub(super) throw_on_error: Option<bool>,
     pub(super) background: bool,
+    pub(super) has_signal: bool,
     pub(super) runtime: Option<String>,
     pub(super) context: Option<String>,
 }
@@ -86,6 +86,7 @@ impl Run {
             },
             throw_on_error: fields.boolean("throwOnError")?,
             background: fields.boolean("background")? == Some(true),
+            has_signal: fields.get("signal")?.is_some(),
             runtime: None,
             context: None,
         })
@@ -154,6 +155,11 @@ pub struct CommandResult {
     #[napi(ts_type = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timed_out: Option<bool>,
+    /// It is no longer waited for, but could not be ended: with `timedOut`, or after an abort, at a provider whose commands
+    /// cannot be ended one by one. It may go on.
+    #[napi(ts_type = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<bool>,
     /// The kernel killed it because the sandbox' memory had run out; or it ended with 137, as a shell does whose command
     /// was. Where memory is limited for the sandbox as a whole.
     #[napi(ts_type = "true")]
@@ -190,6 +196,7 @@ impl CommandResult {
             provider: provider.to_owned(),
             truncated: output.truncated.then_some(true),
             timed_out: output.timed_out.then_some(true),
+            abandoned: output.abandoned.then_some(true),
             oom_killed: output.oom_killed.then_some(true),
             signal: output.signal.map(signal::name),
             pid: None,
@@ -204,11 +211,11 @@ impl CommandResult {
 }
 
 impl CommandResult {
-    /// Of a command that has begun and goes on.
-    pub(super) fn begun(process: &Process, duration: Duration, sandbox: &Sandbox) -> Self {
+    /// Of a command that has begun and goes on, with its number, if that is known.
+    pub(super) fn of_background(pid: Option<u32>, duration: Duration, sandbox: &Sandbox) -> Self {
         let output = core::Output { duration, ..core::Output::default() };
         let mut result = Self::new(output, sandbox.id(), sandbox.provider().name());
-        result.pid = Some(process.pid());
+        result.pid = pid;
         result.is_background = Some(true);
         result
     }

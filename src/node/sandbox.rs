@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use napi::Env;
-use napi::bindgen_prelude::{External, Function, Object, PromiseRaw, This, Unknown};
+use napi::bindgen_prelude::{External, Function, PromiseRaw, Unknown};
 use napi::threadsafe_function::UnknownReturnValue;
 use napi_derive::napi;
 
@@ -70,9 +70,13 @@ impl Sandbox {
             let command = Command { program, ..run.command };
             if run.background {
                 let begun = Instant::now();
+                if sandbox.detaches(&run.options, run.has_signal)? {
+                    let pid = sandbox.detach(&command).await?;
+                    return Ok(CommandResult::of_background(pid, begun.elapsed(), &sandbox));
+                }
                 let process = sandbox.spawn(command, run.options).await?;
                 process.release();
-                return Ok(CommandResult::begun(&process, begun.elapsed(), &sandbox));
+                return Ok(CommandResult::of_background(Some(process.pid()), begun.elapsed(), &sandbox));
             }
             let output = sandbox.run_command(command, run.options).await?;
             raise(&sandbox, "runCommand", &output, wanted)?;
@@ -99,10 +103,15 @@ impl Sandbox {
             }
             if run.background {
                 let begun = Instant::now();
-                let (language, process) =
-                    sandbox.spawn_code(&source, language, run.command, run.options).await?;
-                process.release();
-                let mut result = CommandResult::begun(&process, begun.elapsed(), &sandbox);
+                let (language, pid) = if sandbox.detaches(&run.options, run.has_signal)? {
+                    sandbox.detach_code(&source, language, run.command).await?
+                } else {
+                    let spawned = sandbox.spawn_code(&source, language, run.command, run.options);
+                    let (language, process) = spawned.await?;
+                    process.release();
+                    (language, Some(process.pid()))
+                };
+                let mut result = CommandResult::of_background(pid, begun.elapsed(), &sandbox);
                 result.output = Some(String::new());
                 result.language = Some(language.to_string());
                 return Ok(result);
@@ -308,13 +317,17 @@ impl Sandbox {
         External::new(Arc::clone(self.core.provider()))
     }
 
-    /// The provider's own object for it: a plug-in's, or, of our providers, the sandbox itself.
-    #[napi(ts_generic_types = "T extends object = Sandbox", ts_args_type = "", ts_return_type = "T")]
-    pub fn get_instance<'e>(&self, env: &'e Env, this: This<'e, Object<'e>>) -> napi::Result<Object<'e>> {
-        match self.core.instance().as_any().downcast_ref::<plugin::PluginInstance>() {
-            Some(plugin) => plugin.native(env),
-            None => Ok(this.object),
-        }
+    /// What the door finds its provider's object by.
+    #[napi(skip_typescript)]
+    pub fn provider_key(&self) -> f64 {
+        provider::key(self.core.provider())
+    }
+
+    /// What the door finds a plug-in's own object for it by.
+    #[napi(skip_typescript)]
+    pub fn plugin_key(&self) -> Option<u32> {
+        let plugin = self.core.instance().as_any().downcast_ref::<plugin::PluginInstance>();
+        plugin.map(plugin::PluginInstance::key)
     }
 }
 

@@ -17,6 +17,11 @@ pub trait Files: Send + Sync {
     /// the file.
     async fn read(&self, path: &str, piece: usize) -> Result<Content>;
 
+    /// Likewise, for a caller who takes it for text; where that is another way to read.
+    async fn read_text(&self, path: &str) -> Result<Content> {
+        self.read(path, usize::MAX).await
+    }
+
     /// Replaces a file by what `content` gives, which is asked for more when that is written. Makes parents,
     /// writes through links, keeps mode and owner; where the provider can, a failure leaves the old content.
     async fn write(&self, path: &str, content: Content) -> Result<()>;

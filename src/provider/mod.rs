@@ -35,7 +35,8 @@ use futures_util::Stream;
 pub use self::files::{Content, Entry, Files};
 pub use self::mount::{Mount, MountMode};
 pub use self::optional::{
-    Cell, CellEvent, CellStream, Contact, Kernels, Networking, Pausing, Snapshot, Snapshots, Snapshotting,
+    Cell, CellEvent, CellStream, Contact, Detaching, Kernels, Networking, Pausing, Snapshot, Snapshots,
+    Snapshotting,
 };
 pub use self::process::{
     Attached, Chunk, Command, Control, Exit, Output, Process, Program, Running, Size, Wanted,
@@ -61,8 +62,25 @@ pub trait Provider: Debug + Send + Sync {
     /// The name in `sandbox.provider`: `local`, `docker`, `e2b`, or a plug-in's own.
     fn name(&self) -> &str;
 
+    /// What it is that has this name, where that may be behind several objects: those of the same identity are one
+    /// provider. `None`: this object is.
+    fn identity(&self) -> Option<u32> {
+        None
+    }
+
     /// What its sandboxes can do. A flag exists only where callers must know in advance.
     fn capabilities(&self) -> Capabilities;
+
+    /// Whether processes go on in its sandboxes, to be found again by their numbers. What cannot be ended is never left
+    /// running.
+    fn keeps_processes(&self) -> bool {
+        self.capabilities().kill
+    }
+
+    /// Whether requests may have options that only it knows.
+    fn has_own_options(&self) -> bool {
+        false
+    }
 
     /// How long its sandboxes live whose request does not say, where its configuration does; zero is without end.
     fn life(&self) -> Option<Duration> {
@@ -89,6 +107,11 @@ pub trait Provider: Debug + Send + Sync {
     /// Asks for the facts about a sandbox without connecting to it; `None` if there is no such sandbox.
     async fn info(&self, id: &str) -> Result<Option<Info>>;
 
+    /// Whether there is such a sandbox.
+    async fn has(&self, id: &str) -> Result<bool> {
+        Ok(self.info(id).await?.is_some())
+    }
+
     /// Ends a sandbox and all that runs in it.
     ///
     /// * Never connects first.
@@ -100,6 +123,11 @@ pub trait Provider: Debug + Send + Sync {
     fn snapshots(&self) -> Option<&dyn Snapshots> {
         None
     }
+}
+
+/// Whether two are the same provider. A name may be that of several.
+pub fn is_same(one: &Arc<dyn Provider>, other: &Arc<dyn Provider>) -> bool {
+    Arc::ptr_eq(one, other) || one.identity().is_some() && one.identity() == other.identity()
 }
 
 /// Which sandboxes to list.
@@ -170,6 +198,8 @@ pub struct CreateRequest {
     pub network: Option<Network>,
     /// What of this machine it sees. Never a stranger's wish.
     pub mounts: Vec<Mount>,
+    /// Options that only this provider knows, where it has such ([`Provider::has_own_options`]).
+    pub own: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// Limits of a sandbox; what is absent is the provider's default.
@@ -353,6 +383,11 @@ pub trait Instance: Debug + Send + Sync {
 
     /// Ends it. Twice, or after its end: success. Everything that waits for it ends too.
     async fn destroy(&self) -> Result<()>;
+
+    /// How commands are let go on by themselves, where that is all that can be done with them.
+    fn detaching(&self) -> Option<&dyn Detaching> {
+        None
+    }
 
     /// How it is put aside and taken up again; `None` where that cannot be.
     fn pausing(&self) -> Option<&dyn Pausing> {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use futures_util::Stream;
 
+use super::Command;
 use crate::error::Result;
 
 /// The snapshots of a provider.
@@ -26,6 +27,13 @@ pub struct Snapshot {
     pub id: String,
     /// Names that it goes by too.
     pub names: Vec<String>,
+}
+
+/// A sandbox whose commands go on by themselves, if they are not waited for: nobody reads them or finds them again.
+#[async_trait]
+pub trait Detaching: Send + Sync {
+    /// Starts a command: ready when it has begun. Its number in the sandbox, if that is told.
+    async fn detach(&self, command: &Command) -> Result<Option<u32>>;
 }
 
 /// A sandbox that can be put aside, files and processes as they are, and taken up again.

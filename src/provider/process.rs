@@ -32,6 +32,9 @@ pub struct Command {
     pub user: Option<String>,
     /// What others find it by, where there are others ([`Instance::processes`]): no two have the same.
     pub tag: Option<String>,
+    /// After this long its caller ends it, or waits for it no longer. For places where only they themselves can end
+    /// a command.
+    pub limit: Option<Duration>,
 }
 
 /// The size of a terminal, in characters.

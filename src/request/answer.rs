@@ -148,6 +148,8 @@ pub(super) struct Ran {
     #[serde(skip_serializing_if = "is_false")]
     timed_out: bool,
     #[serde(skip_serializing_if = "is_false")]
+    abandoned: bool,
+    #[serde(skip_serializing_if = "is_false")]
     oom_killed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<String>,
@@ -177,6 +179,7 @@ impl Ran {
             provider: sandbox.provider().name().to_owned(),
             truncated: output.truncated,
             timed_out: output.timed_out,
+            abandoned: output.abandoned,
             oom_killed: output.oom_killed,
             signal: output.signal.map(signal::name),
             stdout: output.stdout,

@@ -26,7 +26,7 @@ pub(super) const CLIENT_OPTIONS: [&str; 10] = [
 ];
 
 /// Those that nobody can allow: directories of this machine, another provider, what only a caller can mean.
-const NEVER: [&str; 4] = ["mounts", "provider", "options", "signal"];
+const NEVER: [&str; 5] = ["mounts", "provider", "providerOptions", "options", "signal"];
 
 /// Bytes of JSON that a client may have kept with a sandbox.
 const MAX_METADATA: usize = 4 << 10;

@@ -123,7 +123,7 @@ impl Handler {
         if let Some(owner) = owner {
             filter.metadata.insert(OWNER.to_owned(), owner.into());
         }
-        let found = self.compute.list(&filter).await?;
+        let found = self.compute.list(&filter).await?.sandboxes;
         let mine = stream::iter(found).map(|sandbox| async move {
             Ok::<_, Error>(belongs(&sandbox, owner).await?.then(|| Listed {
                 sandbox_id: sandbox.id().to_owned(),
@@ -145,9 +145,8 @@ impl Handler {
                     let ran = Ran::begun(process.pid(), begun.elapsed(), sandbox);
                     return Ok(Outcome::Result(Box::new(ran.of_code(language))));
                 }
-                let options = self.options(sandbox, &run, cancel);
-                let running = sandbox.run_code(&source, language, run.command, options);
-                let code = self.followed(sandbox, cancel, running).await?;
+                let options = self.options(&run, cancel);
+                let code = sandbox.run_code(&source, language, run.command, options).await?;
                 Ok(Outcome::Result(Box::new(Ran::new(code.output, sandbox).of_code(code.language))))
             }
             Task::RunCommand(run) => {
@@ -159,9 +158,8 @@ impl Handler {
                     let ran = Ran::begun(process.pid(), begun.elapsed(), sandbox);
                     return Ok(Outcome::Result(Box::new(ran)));
                 }
-                let options = self.options(sandbox, &run, cancel);
-                let running = sandbox.run_command(run.command, options);
-                let output = self.followed(sandbox, cancel, running).await?;
+                let options = self.options(&run, cancel);
+                let output = sandbox.run_command(run.command, options).await?;
                 Ok(Outcome::Result(Box::new(Ran::new(output, sandbox))))
             }
             Task::Brief(brief) => self.within(cancel, self.brief(sandbox, brief)).await,
@@ -169,24 +167,11 @@ impl Handler {
     }
 
     /// How a command is run that is waited for.
-    fn options(&self, sandbox: &Sandbox, run: &Run, cancel: &CancellationToken) -> RunOptions {
+    fn options(&self, run: &Run, cancel: &CancellationToken) -> RunOptions {
         let limits = &self.policy.limits;
         let options = RunOptions { max_output: Some(limits.output), ..RunOptions::default() };
-        if !can_end(sandbox) {
-            return RunOptions { timeout: run.timeout, ..options };
-        }
         let most = run.timeout.unwrap_or(Duration::MAX).min(limits.action);
         RunOptions { timeout: Some(most), cancel: cancel.clone(), ..options }
-    }
-
-    /// What a command comes to. Its options end it in time; where nothing can, it is not waited for any longer.
-    async fn followed<T>(
-        &self,
-        sandbox: &Sandbox,
-        cancel: &CancellationToken,
-        running: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        if can_end(sandbox) { running.await } else { self.within(cancel, running).await }
     }
 
     async fn brief(&self, sandbox: &Sandbox, task: Brief) -> Result<Outcome> {
@@ -230,10 +215,6 @@ impl About {
         self.sandbox_id = Some(sandbox.id().to_owned());
         self.provider = Some(sandbox.provider().name().to_owned());
     }
-}
-
-fn can_end(sandbox: &Sandbox) -> bool {
-    sandbox.provider().capabilities().kill
 }
 
 /// Whether a sandbox exists for this owner: for one that it names, or for nobody in particular.

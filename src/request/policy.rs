@@ -132,7 +132,7 @@ mod tests {
         for name in ["compute.sandbox.explode", "", "constructor", "*"] {
             assert!(policy.allow_actions(&[name.to_owned()]).is_err(), "{name}");
         }
-        for name in ["mounts", "provider", "signal", "options", "__proto__"] {
+        for name in ["mounts", "provider", "providerOptions", "signal", "options", "__proto__"] {
             let error = policy.allow_create_options(&[name.to_owned()]).unwrap_err();
             assert!(error.message().contains(name), "{error}");
         }

@@ -19,6 +19,7 @@ mod lifecycle;
 mod measures;
 mod metrics;
 mod moves;
+mod page;
 mod ports;
 mod processes;
 mod readers;
@@ -31,9 +32,10 @@ mod terminals;
 use computesdk::providers::local::Config;
 
 fn main() -> std::process::ExitCode {
+    let places = [("local", harness::local(Config::default())), ("e2b", e2b::place())];
     harness::run(
         None,
-        &[("local", harness::local(Config::default())), ("e2b", e2b::place())],
+        &places,
         &[
             lifecycle::CASES,
             commands::CASES,
@@ -55,5 +57,6 @@ fn main() -> std::process::ExitCode {
             snapshots::CASES,
             metrics::CASES,
         ],
+        &[page::PROVIDERS],
     )
 }

@@ -60,33 +60,20 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What may be so at one place and not at another: the contract leaves it open, or lets it be refused.
-const TRAITS: [&str; 13] = [
-    // Commands are signalled and killed one by one: a capability.
-    "kill",
-    // `create` decides how large a sandbox is.
-    "sizes",
-    // The layers of isolation are known.
-    "layers",
-    // Metadata may be anything in JSON.
-    "json",
-    // A sandbox may live without end.
-    "endless",
-    // Commands run as one user, and so do those who reach for files.
-    "one_user",
-    // The two streams of a process come apart from each other.
-    "streams",
-    // Terminals are counted, apart from processes.
-    "terminals",
-    // What runs the login shell looks for it on the `PATH` that it is to have.
-    "login_path",
-    // A URL is an address of this machine, and whoever connects there is connected inside.
-    "loopback",
-    // Whoever reads a file has it open, and not a server in between.
-    "open_files",
-    // What a sandbox uses is looked at when somebody asks, processes included.
-    "measures",
-    // The state of a sandbox can be kept for others.
-    "snapshots",
+pub(crate) const TRAITS: [(&str, &str); 13] = [
+    ("kill", "Commands are signalled and killed one by one"),
+    ("sizes", "`create` decides how large a sandbox is"),
+    ("layers", "The layers of isolation are known"),
+    ("json", "Metadata may be anything in JSON"),
+    ("endless", "A sandbox may live without end"),
+    ("one_user", "Commands run as one user, and so do those who reach for files"),
+    ("streams", "The two streams of a process come apart from each other"),
+    ("terminals", "Terminals are counted, apart from processes"),
+    ("login_path", "What runs the login shell looks for it on the `PATH` that it is to have"),
+    ("loopback", "A URL is an address of this machine, and whoever connects there is connected inside"),
+    ("open_files", "Whoever reads a file has it open, and not a server in between"),
+    ("measures", "What a sandbox uses is looked at when somebody asks, processes included"),
+    ("snapshots", "The state of a sandbox can be kept for others"),
 ];
 
 /// What a machine has not whose kernel is too old for it.
@@ -102,7 +89,7 @@ pub(crate) struct At(pub(crate) Arc<dyn Provider>, pub(crate) &'static [Lack]);
 impl At {
     /// Why something is not so here, if it is not.
     pub(crate) fn lacks(&self, name: &str) -> Option<&'static str> {
-        assert!(TRAITS.contains(&name), "no trait `{name}`");
+        assert!(TRAITS.iter().any(|(known, _)| *known == name), "no trait `{name}`");
         if name == "kill" && !self.0.capabilities().kill {
             return Some("commands cannot be killed one by one");
         }
@@ -192,15 +179,20 @@ fn is_old() -> bool {
     (numbers.next(), numbers.next()) < (Some(6), Some(6))
 }
 
+/// Something that is said of all places together: its name, and what finds whether it is so.
+pub(crate) type Page =
+    (&'static str, fn(Vec<(&'static str, At)>) -> Pin<Box<dyn Future<Output = Result<(), String>>>>);
+
 /// Runs every case at every provider, as libtest would; `threads` at once unless the caller says otherwise.
 pub(crate) fn run(
     threads: Option<usize>,
     places: &[(&'static str, Place)],
     tables: &[&'static [Case]],
+    pages: &[Page],
 ) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(threads);
-    let mut trials = Vec::new();
+    let mut trials: Vec<_> = pages.iter().map(|page| trial(*page, places.to_vec())).collect();
     for (name, place) in places {
         for case in tables.iter().copied().flatten() {
             let place = place.clone();
@@ -220,4 +212,18 @@ pub(crate) fn run(
         }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial((name, is_so): Page, places: Vec<(&'static str, Place)>) -> Trial {
+    Trial::ignorable_test(format!("pages::{name}"), move || {
+        let mut known = Vec::new();
+        for (name, place) in places {
+            match place {
+                Ok(at) => known.push((name, at)),
+                Err(why) => return Ok(Completion::ignored_with(format!("{name}: {why}"))),
+            }
+        }
+        RUNTIME.block_on(is_so(known))?;
+        Ok(Completion::Completed)
+    })
 }

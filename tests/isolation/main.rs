@@ -66,6 +66,7 @@ fn main() -> ExitCode {
             agent::CASES,
             snapshots::CASES,
         ],
+        &[],
     )
 }
 

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         None,
         &[("local", harness::local(Config::default()))],
         &[alike::CASES, life::CASES, attacks::CASES],
+        &[],
     )
 }
 

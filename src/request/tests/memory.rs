@@ -19,18 +19,20 @@ use crate::request::Limits;
 
 /// What it was asked for, and what it answers.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    pub(super) made: Mutex<BTreeMap<String, Arc<Kept>>>,
-    pub(super) asked: Mutex<Vec<CreateRequest>>,
+pub(crate) struct Memory {
+    /// Its name, if it is not `memory`.
+    pub(crate) name: &'static str,
+    pub(crate) made: Mutex<BTreeMap<String, Arc<Kept>>>,
+    pub(crate) asked: Mutex<Vec<CreateRequest>>,
     /// What creating fails with.
-    pub(super) failure: Mutex<Option<Error>>,
+    pub(crate) failure: Mutex<Option<Error>>,
     /// Sandboxes have metadata, but it is not given back.
-    pub(super) forgets: bool,
-    pub(super) life: Option<Duration>,
+    pub(crate) forgets: bool,
+    pub(crate) life: Option<Duration>,
 }
 
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     id: String,
     metadata: Option<Map<String, Value>>,
     started: Table,
@@ -38,12 +40,12 @@ pub(super) struct Kept {
 
 /// The provider over it.
 #[derive(Debug)]
-pub(super) struct At(pub(super) Arc<Memory>);
+pub(crate) struct At(pub(crate) Arc<Memory>);
 
 #[async_trait]
 impl Provider for At {
     fn name(&self) -> &str {
-        "memory"
+        if self.0.name.is_empty() { "memory" } else { self.0.name }
     }
     fn capabilities(&self) -> Capabilities {
         Capabilities { kill: true }

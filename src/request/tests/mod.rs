@@ -2,7 +2,7 @@
 //! is. What sandboxes do is in `tests/conformance/requests.rs`.
 
 mod create;
-mod memory;
+pub(crate) mod memory;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

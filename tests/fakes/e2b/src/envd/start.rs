@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use computesdk::error::{Error, ErrorKind};
-use computesdk::provider::{Chunk, Command, Exit, Program, Size};
+use computesdk::provider::{Chunk, Command, Exit, Size};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -53,14 +53,11 @@ pub async fn start(
     let stdin = size.is_none() && (request.stdin.unwrap_or(true) || options.envd_version < Version::NO_STDIN);
     let argv = std::iter::once(&config.cmd).chain(&config.args).cloned().collect();
     let command = Command {
-        code: None,
-        program: Program::default(),
         cwd: Some(cwd.clone()),
         env: config.envs.clone().into_iter().collect(),
         stdin,
         terminal: size.as_ref().map(|size| Size { cols: size.cols as u16, rows: size.rows as u16 }),
-        user: None,
-        tag: None,
+        ..Command::default()
     };
     let held = Held::start(&*sandbox.instance, command, argv).await;
     let held = held.map_err(|error| not_started(&config, &cwd, &error))?;

@@ -1,12 +1,19 @@
 //! Which provider a call goes to: configuration, strategies, fall-back.
 
+mod homes;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
+use self::homes::Homes;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{CreateRequest, DEFAULT_LIFE, Filter, Provider, Snapshot, Snapshots};
+use crate::provider::{CreateRequest, DEFAULT_LIFE, Filter, Provider, Snapshot, Snapshots, is_same};
 use crate::providers;
 use crate::sandbox::{Sandbox, check_env, check_port};
 
@@ -38,12 +45,22 @@ pub enum Strategy {
 pub struct Compute {
     settings: RwLock<Settings>,
     turn: AtomicUsize,
+    homes: Homes,
+}
+
+/// What several providers have, as far as they tell.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The sandboxes of those that have answered.
+    pub sandboxes: Vec<Sandbox>,
+    /// Why the others have not; each names its provider.
+    pub failures: Vec<Error>,
 }
 
 impl Compute {
     /// With these settings.
     pub fn new(settings: Settings) -> Self {
-        Self { settings: RwLock::new(settings), turn: AtomicUsize::new(0) }
+        Self { settings: RwLock::new(settings), ..Self::default() }
     }
 
     /// Works with these settings from now on; sandboxes that exist stay where they are.
@@ -73,13 +90,16 @@ impl Compute {
         for provider in candidates {
             let bounded = longest.map(|longest| bounded(&*provider, request, longest));
             match create_at(&provider, bounded.as_ref().unwrap_or(request), settings.strict).await {
-                Ok(sandbox) => return Ok(sandbox),
+                Ok(sandbox) => {
+                    self.note(&sandbox);
+                    return Ok(sandbox);
+                }
                 // What is wrong with the request is wrong everywhere.
                 Err(error) if !fallback || is_final(&error) => return Err(error),
                 Err(error) => failures.push(error),
             }
         }
-        Err(none_of(failures))
+        Err(none_of("create a sandbox", failures))
     }
 
     fn in_turn(&self, providers: &[Arc<dyn Provider>], strategy: Strategy) -> Vec<Arc<dyn Provider>> {
@@ -109,12 +129,43 @@ impl Compute {
         if settings.providers.is_empty() { providers::of_this_machine() } else { Ok(settings.providers) }
     }
 
+    /// The providers that may have a sandbox: the one that is known to have made it before all others.
+    fn owners(&self, id: &str) -> Result<Vec<Arc<dyn Provider>>> {
+        let mut providers = self.all()?;
+        if let Some(home) = self.homes.of(id)
+            && let Some(at) = providers.iter().position(|provider| is_same(provider, &home))
+        {
+            providers[..=at].rotate_right(1);
+        }
+        Ok(providers)
+    }
+
+    /// Makes a sandbox at this provider, and at no other.
+    pub async fn create_with(
+        &self,
+        provider: &Arc<dyn Provider>,
+        request: &CreateRequest,
+    ) -> Result<Sandbox> {
+        let sandbox = create_at(provider, request, self.settings().strict).await?;
+        self.note(&sandbox);
+        Ok(sandbox)
+    }
+
+    /// Remembers where a sandbox lives, if it could be elsewhere.
+    fn note(&self, sandbox: &Sandbox) {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let home = settings.providers.iter().find(|provider| is_same(provider, sandbox.provider()));
+        if let Some(home) = home.filter(|_| settings.providers.len() > 1) {
+            self.homes.note(sandbox.id(), home);
+        }
+    }
+
     /// Finds a sandbox at any of the providers. A provider that cannot answer is an error only if no other
     /// has the sandbox.
     pub async fn get(&self, id: &str) -> Result<Option<Sandbox>> {
         let strict = self.settings().strict;
         let mut failure = None;
-        for provider in self.all()? {
+        for provider in self.owners(id)? {
             match get_at(&provider, id, strict).await {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
@@ -125,45 +176,42 @@ impl Compute {
         failure.map_or(Ok(None), Err)
     }
 
-    /// The sandboxes of all providers that `filter` lets through. If some cannot answer, what the others have is given; if none can,
-    /// that is the error.
-    pub async fn list(&self, filter: &Filter) -> Result<Vec<Sandbox>> {
+    /// The sandboxes of all providers that `filter` lets through. If some cannot answer, what the others have is given,
+    /// and why those could not; if none can, that is the error.
+    pub async fn list(&self, filter: &Filter) -> Result<Listed> {
         let strict = self.settings().strict;
-        let mut found = Vec::new();
-        let mut failure = None;
+        let providers = self.all()?;
+        let asked = providers.iter().map(|provider| list_at(provider, filter, strict));
+        let mut listed = Listed::default();
         let mut answered = false;
-        for provider in self.all()? {
-            match list_at(&provider, filter, strict).await {
+        for answer in join_all(asked).await {
+            match answer {
                 Ok(sandboxes) => {
                     answered = true;
-                    found.extend(sandboxes);
+                    listed.sandboxes.extend(sandboxes);
                 }
-                Err(error) if error.kind() == ErrorKind::Unsupported => {}
                 Err(error) => {
-                    tracing::warn!(provider = provider.name(), code = error.code(), "cannot list");
-                    failure = Some(error);
+                    tracing::warn!(provider = error.provider(), code = error.code(), "cannot list");
+                    listed.failures.push(error);
                 }
             }
         }
-        match failure {
-            Some(error) if !answered => Err(error),
-            _ => Ok(found),
-        }
+        if answered { Ok(listed) } else { Err(none_of("list its sandboxes", listed.failures)) }
     }
 
-    /// Ends a sandbox, wherever it lives. Unknown: success. A provider that cannot answer is an error only if no other
-    /// has the sandbox.
+    /// Ends a sandbox where it lives, and nowhere else. Unknown: success. A provider that cannot answer is an error only
+    /// if no other has the sandbox.
     pub async fn destroy(&self, id: &str) -> Result<()> {
-        let providers = self.all()?;
+        let providers = self.owners(id)?;
         if let [only] = providers.as_slice() {
             return destroy_at(only, id).await;
         }
         let mut failure = None;
         for provider in providers {
-            match provider.info(id).await {
-                Ok(None) => {}
+            match provider.has(id).await {
+                Ok(false) => {}
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}
-                Ok(Some(_)) => return destroy_at(&provider, id).await,
+                Ok(true) => return destroy_at(&provider, id).await,
                 Err(error) => failure = Some(error.within("destroy", Some(provider.name()), Some(id))),
             }
         }
@@ -186,6 +234,13 @@ pub async fn create_at(
     strict: bool,
 ) -> Result<Sandbox> {
     check(request)?;
+    if request.own.is_some() && !provider.has_own_options() {
+        let name = provider.name();
+        return Err(Error::unsupported(format!(
+            "`providerOptions`: `{name}` has no options but the known ones"
+        ))
+        .within("create", Some(name), None));
+    }
     let begun = std::time::Instant::now();
     let instance = provider
         .create(request)
@@ -248,7 +303,7 @@ fn is_final(error: &Error) -> bool {
 }
 
 /// The error where every provider failed: one is itself, several are told together.
-fn none_of(mut failures: Vec<Error>) -> Error {
+fn none_of(what: &str, mut failures: Vec<Error>) -> Error {
     if failures.len() == 1 {
         return failures.remove(0);
     }
@@ -261,124 +316,6 @@ fn none_of(mut failures: Vec<Error>) -> Error {
         })
         .collect();
     let cure = failures.iter().find_map(Error::hint).map(|hint| format!("{hint}; or ")).unwrap_or_default();
-    Error::new(kind, format!("no provider can create a sandbox: {}", causes.join("; ")))
+    Error::new(kind, format!("no provider can {what}: {}", causes.join("; ")))
         .with_hint(format!("{cure}configure another with compute.setConfig, or set {}", config::PROVIDER))
-}
-
-#[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-
-    use super::*;
-    use crate::provider::{Capabilities, Info, Instance};
-
-    /// A provider that fails in one way.
-    #[derive(Debug)]
-    struct Failing(&'static str, ErrorKind);
-
-    #[async_trait]
-    impl Provider for Failing {
-        fn name(&self) -> &str {
-            self.0
-        }
-        fn capabilities(&self) -> Capabilities {
-            Capabilities::default()
-        }
-        async fn create(&self, _: &CreateRequest) -> Result<Arc<dyn Instance>> {
-            Err(Error::new(self.1, format!("{} is full", self.0)).with_hint("wait"))
-        }
-        async fn connect(&self, _: &str) -> Result<Option<Arc<dyn Instance>>> {
-            if self.1 == ErrorKind::NotFound { Ok(None) } else { Err(Error::new(self.1, "no answer")) }
-        }
-        async fn list(&self, _: &Filter) -> Result<Vec<Arc<dyn Instance>>> {
-            if self.1 == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(Error::new(self.1, "no answer")) }
-        }
-        async fn info(&self, _: &str) -> Result<Option<Info>> {
-            self.connect("").await.map(|_| None)
-        }
-        async fn destroy(&self, _: &str) -> Result<()> {
-            Err(Error::new(self.1, "destroyed at the wrong place"))
-        }
-    }
-
-    fn compute(kinds: &[(&'static str, ErrorKind)], fallback: bool, strategy: Strategy) -> Compute {
-        let providers =
-            kinds.iter().map(|(name, kind)| Arc::new(Failing(name, *kind)) as Arc<dyn Provider>).collect();
-        Compute::new(Settings { providers, strategy, fallback, strict: false })
-    }
-
-    const TWO: [(&str, ErrorKind); 2] = [("a", ErrorKind::Unavailable), ("b", ErrorKind::Unavailable)];
-
-    async fn refusal(compute: &Compute) -> Error {
-        compute.create(&CreateRequest::default()).await.expect_err("nobody creates here")
-    }
-
-    #[tokio::test]
-    async fn every_provider_is_tried_and_every_failure_told() {
-        let error = refusal(&compute(&TWO, true, Strategy::Priority)).await;
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert_eq!(
-            error.message(),
-            "no provider can create a sandbox: a: a is full (wait); b: b is full (wait)"
-        );
-    }
-
-    #[tokio::test]
-    async fn without_fallback_the_first_failure_is_the_error() {
-        let error = refusal(&compute(&TWO, false, Strategy::Priority)).await;
-        assert_eq!((error.message(), error.provider()), ("a is full", Some("a")));
-    }
-
-    #[tokio::test]
-    async fn a_wrong_request_is_not_tried_elsewhere() {
-        let providers = [("a", ErrorKind::InvalidArgument), ("b", ErrorKind::Unavailable)];
-        let error = refusal(&compute(&providers, true, Strategy::Priority)).await;
-        assert_eq!((error.message(), error.kind()), ("a is full", ErrorKind::InvalidArgument));
-    }
-
-    #[tokio::test]
-    async fn round_robin_begins_with_each_in_turn() {
-        let compute = compute(&TWO, false, Strategy::RoundRobin);
-        for expected in ["a is full", "b is full", "a is full"] {
-            assert_eq!(refusal(&compute).await.message(), expected);
-        }
-    }
-
-    #[tokio::test]
-    async fn an_unknown_sandbox_is_none_only_if_every_provider_says_so() {
-        let silent = [("a", ErrorKind::NotFound), ("b", ErrorKind::Unavailable)];
-        let error = compute(&silent, true, Strategy::Priority).get("x").await.expect_err("b did not answer");
-        assert_eq!((error.kind(), error.provider()), (ErrorKind::Unavailable, Some("b")));
-        let sure = [("a", ErrorKind::NotFound), ("b", ErrorKind::NotFound)];
-        assert!(compute(&sure, true, Strategy::Priority).get("x").await.expect("both answered").is_none());
-    }
-
-    #[tokio::test]
-    async fn a_list_gives_what_it_can() {
-        let some = [("a", ErrorKind::NotFound), ("b", ErrorKind::Unavailable)];
-        assert!(
-            compute(&some, true, Strategy::Priority)
-                .list(&Filter::default())
-                .await
-                .expect("a answered")
-                .is_empty()
-        );
-        assert!(compute(&TWO, true, Strategy::Priority).list(&Filter::default()).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_sandbox_of_nobody_is_destroyed_nowhere() {
-        let sure = [("a", ErrorKind::NotFound), ("b", ErrorKind::NotFound)];
-        assert!(compute(&sure, true, Strategy::Priority).destroy("x").await.is_ok());
-        let silent = [("a", ErrorKind::Unavailable), ("b", ErrorKind::NotFound)];
-        let error =
-            compute(&silent, true, Strategy::Priority).destroy("x").await.expect_err("a did not answer");
-        assert_eq!((error.kind(), error.provider()), (ErrorKind::Unavailable, Some("a")));
-    }
-
-    #[test]
-    fn an_unknown_name_lists_the_known_ones() {
-        let error = compute(&TWO, true, Strategy::Priority).named("c").expect_err("there is no c");
-        assert_eq!(error.message(), "no provider `c` is configured; there is: a, b");
-    }
 }

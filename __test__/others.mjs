@@ -1,0 +1,44 @@
+// Providers of other packages, as their users install them: the packages of the folder `plugins`, at the versions of its
+// lock file.
+
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const folder = fileURLToPath(new URL('plugins/', import.meta.url))
+
+/** Installs the packages, unless they are there, and gives the function that requires one. */
+export function others() {
+  if (!isInstalled()) install()
+  return createRequire(join(folder, 'package.json'))
+}
+
+/** Whether what npm says it has installed is what the lock file asks for. */
+function isInstalled() {
+  const packages = (path) => {
+    const all = JSON.parse(readFileSync(join(folder, path), 'utf8')).packages
+    return Object.entries(all).filter(([name, { optional }]) => name !== '' && !optional)
+  }
+  try {
+    const installed = new Map(packages('node_modules/.package-lock.json'))
+    return packages('package-lock.json').every(
+      ([name, { version }]) => installed.get(name)?.version === version,
+    )
+  } catch {
+    return false
+  }
+}
+
+function install() {
+  const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']
+  try {
+    execFileSync('npm', ['ci', ...flags], { cwd: folder, stdio: 'pipe', timeout: 240_000 })
+  } catch (error) {
+    const said = error.stderr?.toString().trim() || error.message
+    throw new Error(
+      `the packages of __test__/plugins could not be installed: \`npm ci\` there needs npm's registry, or its cache.\n${said}`,
+    )
+  }
+}
