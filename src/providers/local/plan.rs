@@ -68,8 +68,8 @@ pub(super) struct Settings {
     pub(super) envs: BTreeMap<String, String>,
     /// What the interpreters need in the environment to find themselves.
     pub(super) interpreters: BTreeMap<String, String>,
-    /// The interpreter that takes code, where it is up.
-    pub(super) warm: Option<protocol::Interpreter>,
+    /// The interpreters that take code, where they are up.
+    pub(super) warm: Vec<protocol::Interpreter>,
     pub(super) enforce: bool,
     /// The host in its URLs.
     pub(super) host: String,
@@ -115,14 +115,18 @@ pub(super) fn environment(shell: &str) -> BTreeMap<String, String> {
 pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Result<Settings> {
     let template = template::find(defaults, request.template_id.as_deref())?;
     let runtime = request.runtime.as_ref().or(defaults.runtime.as_ref());
-    let (base, runtime, has_python) = match template {
+    let (base, runtime, here) = match template {
         // What a folder has is known when it is the root.
         Some(Template::Rootfs(path)) => {
             let (name, path) = (request.template_id.clone().unwrap_or_default(), path.clone());
             let language = runtime.map(|asked| Language::named("runtime", asked)).transpose()?;
             let rootfs = looked_at(move || mounts::rootfs(&name, &path)).await?;
             let runtime = language.map(|language| language.to_string());
-            (Plan { rootfs: Some(Box::new(rootfs)), ..bare() }, runtime, true)
+            (
+                Plan { rootfs: Some(Box::new(rootfs)), ..bare() },
+                runtime,
+                vec![Language::Python, Language::Node],
+            )
         }
         other => {
             let python = match other {
@@ -133,8 +137,10 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
             let node = interpreter::node(defaults.node.as_deref()).await?;
             let runtime =
                 runtime.map(|asked| runtime_here(asked, python.as_ref(), node.as_ref())).transpose()?;
-            let has_python = python.is_some();
-            (host(python, node), runtime, has_python)
+            let here = [(Language::Python, python.is_some()), (Language::Node, node.is_some())];
+            let here = here.into_iter().filter_map(|(language, is_here)| is_here.then_some(language));
+            let here = here.collect();
+            (host(python, node), runtime, here)
         }
     };
     let resources = request.resources.or(defaults.resources);
@@ -149,8 +155,8 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
         plan.mounts = looked_at(move || mounts::lend(&lent)).await?;
     }
     let interpreters: BTreeMap<_, _> = shared_library(&plan).into_iter().collect();
-    let warm = warm::interpreter(&defaults.warm, has_python, &interpreters)?;
-    plan.warm.extend(warm.clone().filter(|interpreter| interpreter.stays));
+    let warm = warm::interpreters(&defaults.warm, &here, &interpreters)?;
+    plan.warm.extend(warm.iter().filter(|interpreter| interpreter.stays).cloned());
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,
