@@ -152,7 +152,7 @@
     stream._handle.close()
     process.emitWarning = emitWarning
     // Who looks at processes need not see all of this.
-    const thread = readFileSync('/proc/self/comm')
+    const thread = readFileSync('/proc/self/comm', 'utf8').trim()
     process.title = 'node'
     writeFileSync('/proc/self/comm', thread)
   }
