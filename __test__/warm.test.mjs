@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { compute, local } from '../index.js'
 
 /** Says whether it runs in an interpreter that was up before. */
@@ -54,10 +55,62 @@ test('a run that takes too long is killed, and the next has an interpreter of it
   })
 })
 
+/** Likewise in Node.js, whose arguments are not what it was started with. */
+const IS_WARM_NODE =
+  "console.log(!require('fs').readFileSync('/proc/self/cmdline', 'latin1').includes('-e\\0'))"
+
+async function untilNode(sandbox) {
+  const deadline = Date.now() + 10_000
+  while ((await sandbox.runCode(IS_WARM_NODE, 'node')).stdout !== 'true\n') {
+    assert.ok(Date.now() < deadline, 'it takes too long')
+    await setTimeout(150)
+  }
+  await setTimeout(300)
+}
+
+test('later scripts run in a Node.js that is up, as the first did', async () => {
+  await within({}, async (sandbox) => {
+    const code = `
+      console.log(process.argv.length, typeof x, module.id, process.env.A, require('fs').readFileSync(0, 'utf8'))
+      globalThis.x = 1
+      process.exitCode = 3`
+    const options = { stdin: 'in', env: { A: 'ä' }, throwOnError: false }
+    const { stdout, exitCode } = await sandbox.runCode(code, 'node', options)
+    assert.deepEqual([stdout, exitCode], ['1 undefined [eval] ä in\n', 3])
+    await untilNode(sandbox)
+    const later = await sandbox.runCode(code, 'node', options)
+    assert.deepEqual([later.stdout, later.exitCode], [stdout, exitCode])
+    assert.deepEqual(await sandbox.processes(), [])
+  })
+})
+
+test('what does not parse is an error in a warm sandbox too', async () => {
+  await within({ warm: { node: true } }, async (sandbox) => {
+    await untilNode(sandbox)
+    await assert.rejects(sandbox.runCode('let a = b c', 'node'), {
+      name: 'CodeSyntaxError',
+      message: /Unexpected identifier/,
+    })
+    assert.equal((await sandbox.runCode('export {}; console.log(await 1)', 'node')).stdout, '1\n')
+  })
+})
+
+test('both languages are warm at once', async () => {
+  await within({ warm: { node: true, python: true } }, async (sandbox) => {
+    await until('True', sandbox)
+    await untilNode(sandbox)
+    await until('True', sandbox)
+  })
+})
+
 test('nothing is warm where nothing is to be', async () => {
-  for (const warm of [false, { python: false }]) {
+  for (const warm of [false, { python: false, node: false }]) {
     await within({ warm }, async (sandbox) => {
-      for (let i = 0; i < 5; i++) assert.equal((await sandbox.runCode(IS_WARM, 'python')).stdout, 'False\n')
+      for (let i = 0; i < 5; i++) {
+        assert.equal((await sandbox.runCode(IS_WARM, 'python')).stdout, 'False\n')
+        assert.equal((await sandbox.runCode(IS_WARM_NODE, 'node')).stdout, 'false\n')
+        await setTimeout(50)
+      }
     })
   }
 })
@@ -67,7 +120,7 @@ test('what cannot be had is refused by name', async () => {
   refused('yes', { code: 'INVALID_ARGUMENT', message: /`local\.warm`/ })
   refused({ ruby: true }, { code: 'INVALID_ARGUMENT', message: /`warm` has no option `ruby`/ })
   refused({ python: { preload: 'numpy' } }, { code: 'INVALID_ARGUMENT', message: /preload/ })
-  refused({ node: true }, { name: 'UnsupportedError', message: /warm: \{ node \}/ })
+  refused({ node: 'yes' }, { code: 'INVALID_ARGUMENT', message: /`warm\.node`/ })
   await assert.rejects(
     within({ warm: { python: { preload: ['os; import x'] } } }, () => {}),
     { code: 'INVALID_ARGUMENT', message: /`os; import x`/ },

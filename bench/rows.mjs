@@ -6,10 +6,13 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { Agent, get } from 'node:http'
 import path from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { compute, local } from '../index.js'
 import { container, ended, inBwrap } from './peers.mjs'
 
 const MIB = 2 ** 20
+/** How long, in ms, until a Node.js is up again that waits for code. */
+const AGAIN = 150
 /** The same Python on both sides. */
 const PYTHON = '/usr/bin/python3'
 /** As little of an environment as a sandbox has: some of Node's variables cost it time at every start. */
@@ -113,8 +116,15 @@ export async function commands() {
       node: () => ended(PYTHON, ['-c', 'print(1)'], bare),
     },
     {
-      what: "runCode('console.log(1)')",
+      what: "runCode('console.log(1)'), the first",
+      ours: () => unwarmed.runCode('console.log(1)'),
+      node: () => ended(process.execPath, ['-e', 'console.log(1)'], bare),
+    },
+    {
+      what: "runCode('console.log(1)'), later",
       ours: () => sandbox.runCode('console.log(1)'),
+      // The next starts when this one has ended, and takes nothing from the rows below.
+      after: () => setTimeout(AGAIN),
       node: () => ended(process.execPath, ['-e', 'console.log(1)'], bare),
     },
     {

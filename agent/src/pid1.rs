@@ -23,7 +23,7 @@ use crate::spawn::{self, Spawner, Started};
 use crate::step::checked;
 use crate::tree::Tree;
 use crate::usage;
-use crate::warm::{Place, Seat, Turn, Warm};
+use crate::warm::{Begun, News, Place, Run, Seat, Turn, Warm};
 
 /// The number of what nobody has asked for.
 const NOBODY: u32 = 0;
@@ -72,7 +72,7 @@ pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, written: Own
         replacements: HashMap::new(),
         rests: Vec::new(),
         kills,
-        warm: Warm::new(plan.processes, &plan.warm),
+        warm: Warm::new(plan),
         written,
     };
     let mut buffer = vec![0; DATAGRAM + 1];
@@ -88,7 +88,7 @@ pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, written: Own
             pid1.clear();
         }
         if came {
-            pid1.seat();
+            pid1.hear();
         }
         if asked {
             match channel::receive(&pid1.link, &mut buffer, true) {
@@ -119,23 +119,19 @@ fn watch_children() -> std::io::Result<OwnedFd> {
 }
 
 impl Pid1 {
-    /// Waits until there is something to do: a request, an ended child, somebody at the door, an interpreter that has
-    /// come. None of them is a time that has passed.
+    /// Waits until there is something to do: a request, an ended child, somebody at the door, an interpreter that says
+    /// something. None of them is a time that has passed.
     fn wait(&self, ends: &OwnedFd, door: Option<&Door>) -> Result<[bool; 4], Errno> {
-        let watched = [
-            Some(self.link.as_fd()),
-            Some(ends.as_fd()),
-            door.map(Door::as_fd),
-            self.warm.coming().map(AsFd::as_fd),
-        ];
-        let mut polled: Vec<_> =
-            watched.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let watched = [Some(self.link.as_fd()), Some(ends.as_fd()), door.map(Door::as_fd)];
+        let polled = watched.iter().flatten().copied().chain(self.warm.watched());
+        let mut polled: Vec<_> = polled.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match rustix::event::poll(&mut polled, self.warm.patience().as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
         let mut polled = polled.iter().map(|one| !one.revents().is_empty());
-        Ok(watched.map(|fd| fd.is_some() && polled.next().unwrap_or(false)))
+        let [asked, ended, knocked] = watched.map(|fd| fd.is_some() && polled.next().unwrap_or(false));
+        Ok([asked, ended, knocked, polled.any(|came| came)])
     }
 
     fn answer(&mut self, request: Request) {
@@ -183,10 +179,11 @@ impl Pid1 {
             Request::Measure { id, processes } => (id, measure(id, processes)),
             Request::Written { id } => (id, self.written(id)),
             Request::Run { id, command, interpreter } => {
+                let language = interpreter.language.clone();
                 match self.warm.place(&mut self.spawner, id, &command, interpreter) {
-                    Place::Taken(seat) => self.run(id, &command, Some(seat)),
-                    Place::Coming => self.warm.queue(id, command),
-                    Place::Cold => self.run(id, &command, None),
+                    Place::Taken(seat) => self.run(id, command, Some(seat)),
+                    Place::Coming => self.warm.queue(&language, id, command),
+                    Place::Cold => self.run(id, command, None),
                 }
                 return;
             }
@@ -248,7 +245,8 @@ impl Pid1 {
                 continue;
             }
             // Anything else waited for code, or was orphaned in the sandbox and came here to be reaped.
-            self.warm.ended(pid);
+            let last = self.warm.ended(pid);
+            last.into_iter().for_each(|news| self.attend(news));
             if let Some(running) = self.running.remove(&pid) {
                 self.warm.over(running.id);
                 let (code, signal) = if libc::WIFSIGNALED(status) {
@@ -337,28 +335,42 @@ impl Pid1 {
     }
 
     /// Runs code in an interpreter that is up, if there is one and it is what it should be; else in a new one.
-    fn run(&mut self, id: u32, command: &Command, seat: Option<Seat>) {
+    fn run(&mut self, id: u32, command: Command, seat: Option<Seat>) {
         // Who takes part in a command already is not what it says.
-        let seat = seat.filter(|seat| !self.running.contains_key(&seat.pid()));
-        let answer = match seat.map(|seat| (self.count_kills(), seat.run(id, command))) {
-            Some((kills, Ok(started))) => Ok(self.begun(id, started, kills)),
-            Some((_, Err(_))) | None => self.spawn(id, command),
+        let seat = seat.filter(|seat| !self.running.contains_key(&seat.pid));
+        let answer = match seat.map(|seat| (self.count_kills(), seat.run(id, &command))) {
+            Some((kills, Ok(Begun::Offered(offer)))) => {
+                return self.warm.offered(Run { id, command, kills }, offer);
+            }
+            Some((kills, Ok(Begun::Started(started)))) => Ok(self.begun(id, started, kills)),
+            Some((_, Err(_))) | None => self.spawn(id, &command),
         };
         self.tell(id, answer);
-        self.warm.refill();
+        self.warm.refill(&mut self.spawner);
     }
 
-    /// An interpreter has come: code may be waiting for it.
-    fn seat(&mut self) {
-        if let Some((Turn { id, command, .. }, seat)) = self.warm.came() {
-            self.run(id, &command, Some(seat));
+    /// Hears what interpreters say.
+    fn hear(&mut self) {
+        while let Some(news) = self.warm.news() {
+            self.attend(news);
+        }
+    }
+
+    fn attend(&mut self, news: News) {
+        match news {
+            News::Came(Turn { id, command, .. }, seat) => self.run(id, command, Some(seat)),
+            News::Runs(Run { id, kills, .. }, started) => {
+                let answer = self.begun(id, started, kills);
+                self.tell(id, Ok(answer));
+            }
+            News::Declined(Run { id, command, .. }) => self.run(id, command, None),
         }
     }
 
     /// Runs code in interpreters of its own that has waited too long for one that is up.
     fn start_late(&mut self) {
         for Turn { id, command, .. } in self.warm.too_late() {
-            self.run(id, &command, None);
+            self.run(id, command, None);
         }
     }
 

@@ -245,6 +245,8 @@ wire! {
 
     /// An interpreter that is to be up before there is code for it.
     pub struct Interpreter {
+        /// What it runs.
+        pub language: Language,
         /// What it is called by, in what it runs too: `python3`.
         pub program: String,
         /// What it starts with. Secrets have no place here: every command can read it.
@@ -253,6 +255,14 @@ wire! {
         pub preload: Vec<String>,
         /// Whether it stays where nobody has asked for a while.
         pub stays: bool,
+    }
+
+    /// What interpreters that wait for code are of.
+    pub enum Language {
+        /// Python 3.
+        Python = 80,
+        /// JavaScript, run by Node.js.
+        Node = 81,
     }
 
     /// A directory or a file of the host that its user lends to a sandbox.

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use computesdk_agent::channel;
-use computesdk_agent::protocol::{Access, Command, Lent, Plan, SCRIPT_FD, Trouble};
+use computesdk_agent::protocol::{Access, Command, Language, Lent, Plan, SCRIPT_FD, Trouble};
 use rustix::io::Errno;
 
 use crate::guard;
@@ -19,8 +19,8 @@ use crate::streams::Streams;
 /// raised again; a filter keeps them from being lowered ([`KEEP_MARK`]).
 const MARK: libc::rlim_t = 1 << 40;
 
-/// The mark of interpreters that wait for code (`warm`), and of all that comes of them but runs. It is above that of
-/// every command, so that process 1 can give one of them the mark of its run.
+/// The mark of interpreters that wait for code (`warm`), and of all that comes of them but runs; those of the next
+/// language have the next. It is above that of every command, so that process 1 can give one of them the mark of its run.
 const WAITING: libc::rlim_t = 1 << 41;
 
 /// Lets nobody who is marked change a mark, be it to a lower one: `prlimit64(_, RLIMIT_RTTIME, new, _)` with
@@ -126,18 +126,20 @@ impl Spawner {
         let pid = self.launch(command, &theirs, script.as_ref(), MARK + libc::rlim_t::from(id))?;
         // Only now, after exec, may the user open files of the process; and only from outside, since this
         // process' own are hidden.
-        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+        score(pid);
         Ok(Started { pid, descriptors: ours })
     }
 
-    /// Starts a program that is to wait for code: it finds `link` on [`SCRIPT_FD`] and reads and writes `streams`.
+    /// Starts a program that is to wait for code in this language: it finds `link` on [`SCRIPT_FD`] and reads and writes
+    /// `streams`.
     pub fn start_waiting(
         &mut self,
+        language: &Language,
         command: &Command,
         streams: &[OwnedFd],
         link: &OwnedFd,
     ) -> Result<i32, (Trouble, Errno)> {
-        let pid = self.launch(command, streams, Some(link), WAITING)?;
+        let pid = self.launch(command, streams, Some(link), waiting(language))?;
         // When memory runs out, what waits goes before what runs.
         let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "1000");
         Ok(pid)
@@ -302,6 +304,11 @@ pub fn mark_other(pid: i32, id: u32) -> std::io::Result<()> {
         .map(drop)
 }
 
+/// Has the kernel kill a process as readily as every command, when memory runs out.
+pub fn score(pid: i32) {
+    let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+}
+
 /// Whether a process is a child of this one, and neither has ended nor stands still.
 pub fn is_own(pid: i32) -> bool {
     // SAFETY: a plain system call with a valid out pointer.
@@ -337,14 +344,22 @@ pub fn kill_tree(id: u32) -> std::io::Result<()> {
     kill_marked(MARK + libc::rlim_t::from(id)).map(drop)
 }
 
-/// Whether a process is an interpreter that waits for code, or came of one.
-pub fn is_waiting(pid: i32) -> bool {
-    mark_of(pid) == Some(WAITING)
+fn waiting(language: &Language) -> libc::rlim_t {
+    match language {
+        Language::Python => WAITING,
+        Language::Node => WAITING + 1,
+    }
 }
 
-/// Kills likewise all interpreters that wait for code, and what came of them but runs. Tells which they were.
-pub fn kill_waiting() -> std::io::Result<HashSet<i32>> {
-    kill_marked(WAITING)
+/// Whether a process is an interpreter that waits for code, or came of one.
+pub fn is_waiting(pid: i32) -> bool {
+    mark_of(pid).is_some_and(|mark| mark >= WAITING && mark != libc::RLIM_INFINITY)
+}
+
+/// Kills likewise all interpreters that wait for code in this language, and what came of them but runs. Tells which they
+/// were.
+pub fn kill_waiting(language: &Language) -> std::io::Result<HashSet<i32>> {
+    kill_marked(waiting(language))
 }
 
 fn kill_marked(mark: libc::rlim_t) -> std::io::Result<HashSet<i32>> {

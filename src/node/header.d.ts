@@ -959,12 +959,12 @@ export interface LocalConfig {
    */
   spares?: number | undefined
   /**
-   * Whether a Python is up before there is code for it, so that `runCode` takes as long as a fork.
+   * Whether a Python and a Node.js are up before there is code for them, so that `runCode` need not wait for their start.
    *
-   * Default: after the first `runCode` in Python of a sandbox, until there has been none for 30 s. `false`: never.
-   * `{ python: true }`: from the beginning, in sandboxes made in advance too, to the end of the sandbox;
-   * `{ python: { preload } }`: likewise, with these modules imported. Code is the same either way, and has variables and
-   * modules of its own each time.
+   * Default: each after the first `runCode` in its language of a sandbox, until there has been none for 30 s. `false`:
+   * never. `{ python: true }`, `{ node: true }`: from the beginning, in sandboxes made in advance too, to the end of the
+   * sandbox; `{ python: { preload } }`: likewise, with these modules imported. Code is the same either way, and has
+   * variables and modules of its own each time.
    *
    * @example
    * const data = local({ warm: { python: { preload: ['numpy', 'pandas'] } } })
@@ -1012,9 +1012,8 @@ export interface WarmInterpreters {
   /** `true` is as `{}`: no module is imported in advance. `false`: none is up. */
   python?: boolean | WarmPython | undefined
   /**
-   * Node.js cannot fork.
-   *
-   * Not part of this version: `local` throws `UnsupportedError`.
+   * `true`: from the beginning. `false`: none is up. It is a process for each run, which takes its start's time to be
+   * there again; ES modules start one of their own.
    */
   node?: boolean | undefined
 }

@@ -2,24 +2,31 @@
 
 use super::convert::{self, Fields};
 use crate::error::Result;
-use crate::provider::not_yet;
-use crate::providers::local::Warm;
+use crate::providers::local::{Warm, When};
 
-/// When interpreters are to be started before there is code for them.
+/// Which interpreters are to be started before there is code for them, and when.
 pub(super) fn warm(fields: &Fields<'_>) -> Result<Warm> {
-    let Some(value) = fields.get("warm")? else { return Ok(Warm::Later) };
+    let Some(value) = fields.get("warm")? else { return Ok(Warm::default()) };
     if !convert::is_record(&value) {
-        return Ok(if fields.boolean("warm")? == Some(false) { Warm::Never } else { Warm::Later });
+        let when = if fields.boolean("warm")? == Some(false) { When::Never } else { When::Later };
+        return Ok(Warm { python: when, node: when, ..Warm::default() });
     }
     let fields = Fields::of("warm", &value, &["python", "node"])?;
-    if fields.get("node")?.is_some() {
-        return Err(not_yet("`local({ warm: { node } })`"));
+    let node = when(&fields, "node")?;
+    match fields.get("python")? {
+        Some(value) if convert::is_record(&value) => {
+            let fields = Fields::of("warm.python", &value, &["preload"])?;
+            let preload = fields.strings("preload")?.unwrap_or_default();
+            Ok(Warm { python: When::Always, preload, node })
+        }
+        _ => Ok(Warm { python: when(&fields, "python")?, node, ..Warm::default() }),
     }
-    let Some(value) = fields.get("python")? else { return Ok(Warm::Later) };
-    if !convert::is_record(&value) {
-        let always = fields.boolean("python")? == Some(true);
-        return Ok(if always { Warm::Always { preload: Vec::new() } } else { Warm::Never });
-    }
-    let fields = Fields::of("warm.python", &value, &["preload"])?;
-    Ok(Warm::Always { preload: fields.strings("preload")?.unwrap_or_default() })
+}
+
+fn when(fields: &Fields<'_>, name: &str) -> Result<When> {
+    Ok(match fields.boolean(name)? {
+        None => When::Later,
+        Some(true) => When::Always,
+        Some(false) => When::Never,
+    })
 }

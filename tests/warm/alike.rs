@@ -7,7 +7,7 @@ use computesdk::provider::Command;
 
 use crate::harness::{At, Case, cases};
 use crate::snippets::{ENDS, SEEN, Snippet, USES, WRONG};
-use crate::{always, never, python, run, until_warm};
+use crate::{always, never, python, run, until_warm, without_addresses};
 
 pub(super) const CASES: &[Case] = cases![
     what_code_sees_is_the_same,
@@ -58,14 +58,8 @@ async fn assert_alike(snippets: &[Snippet]) {
 
 /// All that is seen of a run, but for where in memory things are.
 fn seen(output: Output) -> (String, String, i32, Option<i32>) {
-    let without_addresses = |text: String| {
-        let mut pieces = text.split("0x");
-        let first = pieces.next().unwrap_or_default().to_owned();
-        pieces.fold(first, |text, piece| {
-            text + "0x…" + piece.trim_start_matches(|letter: char| letter.is_ascii_hexdigit())
-        })
-    };
-    (without_addresses(output.stdout), without_addresses(output.stderr), output.exit_code, output.signal)
+    let Output { stdout, stderr, exit_code, signal, .. } = output;
+    (without_addresses(&stdout), without_addresses(&stderr), exit_code, signal)
 }
 
 async fn every_run_begins_anew(_: At) {

@@ -7,7 +7,7 @@ use computesdk::code::Language;
 use computesdk::command::RunOptions;
 use computesdk::error::ErrorKind;
 use computesdk::provider::{Command, CreateRequest, Resources};
-use computesdk::providers::local::{Config, Warm};
+use computesdk::providers::local::{Config, Warm, When};
 
 use crate::harness::{At, Case, cases, eventually, sh, soon};
 use crate::{always, is_warm, never, python, run, until_warm, with};
@@ -122,7 +122,7 @@ async fn another_python_on_the_path_is_the_one_that_runs(_: At) {
 }
 
 async fn few_processes_are_for_commands(_: At) {
-    let config = Config { warm: Warm::Always { preload: vec![] }, ..Config::default() };
+    let config = Config { warm: Warm { python: When::Always, ..Warm::default() }, ..Config::default() };
     let resources = Resources { processes: Some(4), ..Resources::default() };
     let sandbox = with(config, CreateRequest { resources, ..CreateRequest::default() }).await;
     for _ in 0..3 {
@@ -132,7 +132,7 @@ async fn few_processes_are_for_commands(_: At) {
 }
 
 async fn what_waits_makes_room_for_what_runs(_: At) {
-    let config = Config { warm: Warm::Always { preload: vec![] }, ..Config::default() };
+    let config = Config { warm: Warm { python: When::Always, ..Warm::default() }, ..Config::default() };
     let resources = Resources { processes: Some(16), ..Resources::default() };
     let sandbox = with(config, CreateRequest { resources, ..CreateRequest::default() }).await;
     until_warm(&sandbox).await;
@@ -175,7 +175,7 @@ async fn modules_are_there_before_they_are_asked_for(_: At) {
 
 async fn impossible_modules_are_refused_by_name(_: At) {
     for name in ["", "os; import x", "a..b", "1a", "a.", "--help"] {
-        let warm = Warm::Always { preload: vec![name.to_owned()] };
+        let warm = Warm { python: When::Always, preload: vec![name.to_owned()], ..Warm::default() };
         let at = At(
             std::sync::Arc::new(computesdk::providers::local::Local::new(Config {
                 warm,

@@ -9,6 +9,8 @@ mod attacks;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod life;
+mod node;
+mod scripts;
 mod snippets;
 
 use std::process::ExitCode;
@@ -19,7 +21,7 @@ use bytes::Bytes;
 use computesdk::code::Language;
 use computesdk::command::{Output, RunOptions};
 use computesdk::provider::{Command, CreateRequest};
-use computesdk::providers::local::{Config, Local, Warm};
+use computesdk::providers::local::{Config, Local, Warm, When};
 use computesdk::sandbox::Sandbox;
 use futures_util::stream;
 
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
     harness::run(
         None,
         &[("local", harness::local(Config::default()))],
-        &[alike::CASES, life::CASES, attacks::CASES],
+        &[alike::CASES, life::CASES, attacks::CASES, node::CASES],
         &[],
     )
 }
@@ -40,12 +42,14 @@ const IS_WARM: &str = "print('posix.read' '(3' in open('/proc/self/cmdline').rea
 /// A sandbox that is warm from the beginning, with these modules.
 async fn always(preload: &[&str]) -> Lent {
     let preload = preload.iter().map(ToString::to_string).collect();
-    with(Config { warm: Warm::Always { preload }, ..Config::default() }, CreateRequest::default()).await
+    let warm = Warm { python: When::Always, preload, ..Warm::default() };
+    with(Config { warm, ..Config::default() }, CreateRequest::default()).await
 }
 
 /// A sandbox in which each code has an interpreter of its own.
 async fn never() -> Lent {
-    with(Config { warm: Warm::Never, ..Config::default() }, CreateRequest::default()).await
+    let warm = Warm { python: When::Never, node: When::Never, ..Warm::default() };
+    with(Config { warm, ..Config::default() }, CreateRequest::default()).await
 }
 
 async fn with(config: Config, request: CreateRequest) -> Lent {
@@ -75,4 +79,13 @@ async fn is_warm(sandbox: &Sandbox) -> bool {
 
 async fn until_warm(sandbox: &Sandbox) {
     eventually("an interpreter is up", Duration::from_secs(10), async || is_warm(sandbox).await).await;
+}
+
+/// A text, but for where in memory things are.
+fn without_addresses(text: &str) -> String {
+    let mut pieces = text.split("0x");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, piece| {
+        text + "0x…" + piece.trim_start_matches(|letter: char| letter.is_ascii_hexdigit())
+    })
 }

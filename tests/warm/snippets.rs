@@ -7,7 +7,7 @@ pub(super) struct Snippet {
     pub(super) cwd: Option<&'static str>,
 }
 
-const fn plain(code: &'static str) -> Snippet {
+pub(super) const fn plain(code: &'static str) -> Snippet {
     Snippet { code, stdin: None, env: &[], cwd: None }
 }
 

@@ -19,7 +19,7 @@ pub struct Config {
     pub node: Option<String>,
     /// Sandboxes that are made in advance, 2 unless this says otherwise.
     pub spares: Option<u8>,
-    /// When interpreters are started before there is code for them.
+    /// Which interpreters are started before there is code for them, and when.
     pub warm: Warm,
     /// What they may reach; nothing unless this says otherwise.
     pub network: Option<Network>,
@@ -40,17 +40,25 @@ pub enum Template {
     Python(String),
 }
 
-/// When a sandbox has a Python that is up before there is code for it.
+/// Which interpreters sandboxes have that are up before there is code for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Warm {
-    /// After the first code in Python, until there has been none for a while.
+pub struct Warm {
+    /// A Python.
+    pub python: When,
+    /// Modules that the Python has imported, where there is one from the beginning.
+    pub preload: Vec<String>,
+    /// A Node.js.
+    pub node: When,
+}
+
+/// When a sandbox has an interpreter that is up before there is code for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// After the first code in its language, until there has been none for a while.
     #[default]
     Later,
     /// Never: each code has an interpreter that is started for it.
     Never,
     /// From the beginning, in sandboxes made in advance too, to the end of the sandbox.
-    Always {
-        /// Modules that it has imported.
-        preload: Vec<String>,
-    },
+    Always,
 }

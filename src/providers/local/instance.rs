@@ -429,7 +429,7 @@ impl Instance for LocalInstance {
     async fn spawn(&self, command: &Command) -> Result<Process> {
         let request = self.command(command)?;
         let program = request.argv.first().cloned().unwrap_or_default();
-        let warm = self.settings.warm.as_ref();
+        let warm = &self.settings.warm;
         let (id, answer) = self.ask(|id| warm::request(id, request, command, warm)).await?;
         let Answer { reply, descriptors, ending } = answer;
         let pid = match reply {

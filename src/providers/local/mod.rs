@@ -73,7 +73,7 @@ mod url;
 #[cfg(target_os = "linux")]
 mod warm;
 
-pub use config::{Config, Template, Warm};
+pub use config::{Config, Template, Warm, When};
 
 /// The provider `local`. All values of it in a process see the same sandboxes; other processes do not.
 #[derive(Debug, Default)]

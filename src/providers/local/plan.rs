@@ -72,8 +72,8 @@ pub(super) struct Settings {
     pub(super) envs: BTreeMap<String, String>,
     /// What the interpreters need in the environment to find themselves.
     pub(super) interpreters: BTreeMap<String, String>,
-    /// The interpreter that takes code, where it is up.
-    pub(super) warm: Option<protocol::Interpreter>,
+    /// The interpreters that take code, where they are up.
+    pub(super) warm: Vec<protocol::Interpreter>,
     pub(super) enforce: bool,
     /// The host in its URLs.
     pub(super) host: String,
@@ -126,8 +126,11 @@ impl Origin {
         runtime_here(asked, self.python.as_ref(), self.node.as_ref())
     }
 
-    fn has_python(&self) -> bool {
-        self.plan.rootfs.is_some() || self.python.is_some()
+    /// The languages that it has an interpreter for. What a folder has is known when it is the root.
+    fn languages(&self) -> Vec<Language> {
+        let is_here = |interpreter: &Option<Interpreter>| self.plan.rootfs.is_some() || interpreter.is_some();
+        let all = [(Language::Python, &self.python), (Language::Node, &self.node)];
+        all.into_iter().filter(|(_, one)| is_here(one)).map(|(language, _)| language).collect()
     }
 }
 
@@ -194,8 +197,8 @@ pub(super) async fn resolve(defaults: &Config, request: &CreateRequest) -> Resul
         plan.mounts = looked_at(move || mounts::lend(&lent)).await?;
     }
     let interpreters: BTreeMap<_, _> = shared_library(&plan).into_iter().collect();
-    let warm = warm::interpreter(&defaults.warm, origin.has_python(), &interpreters)?;
-    plan.warm.extend(warm.clone().filter(|interpreter| interpreter.stays));
+    let warm = warm::interpreters(&defaults.warm, &origin.languages(), &interpreters)?;
+    plan.warm.extend(warm.iter().filter(|interpreter| interpreter.stays).cloned());
     Ok(Settings {
         id: request.sandbox_id.clone().map_or_else(fresh_id, checked_id)?,
         runtime,

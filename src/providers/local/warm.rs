@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use computesdk_agent::protocol::{Interpreter, Request};
+use computesdk_agent::protocol::{self, Interpreter, Request};
 
-use super::config::Warm;
+use super::config::{Warm, When};
 use super::plan::environment;
 use crate::code::Language;
 use crate::error::{Error, Result};
@@ -13,30 +13,53 @@ use crate::provider::Command;
 /// How many modules one may import in advance.
 const MODULES: usize = 64;
 
-/// The interpreter that a configuration asks for; `variables` are those that this machine's Python needs.
-pub(super) fn interpreter(
+/// The interpreters that a configuration asks for, of those that are `here`; `variables` are what this machine's need.
+pub(super) fn interpreters(
     warm: &Warm,
-    python: bool,
+    here: &[Language],
     variables: &BTreeMap<String, String>,
-) -> Result<Option<Interpreter>> {
-    let (preload, stays) = match warm {
-        Warm::Never => return Ok(None),
-        Warm::Later => (Vec::new(), false),
-        Warm::Always { preload } => (preload.clone(), true),
-    };
-    check(&preload)?;
-    if !python {
-        return match stays {
-            true => Err(Error::unsupported("`warm.python`: this machine has no interpreter for python")
-                .with_hint("install one, or name it: local({ python: '/path/to/it' })")),
-            false => Ok(None),
-        };
-    }
-    // Which shell there is makes no difference to it.
-    let mut env = environment("sh");
+) -> Result<Vec<Interpreter>> {
+    check(&warm.preload)?;
+    // Which shell there is makes no difference to them.
+    let mut env = environment("bash");
     env.extend(variables.clone());
-    env.retain(|name, _| is_read_at_start(name));
-    Ok(Some(Interpreter { program: "python3".to_owned(), env, preload, stays }))
+    let mut interpreters = Vec::new();
+    for (language, when) in [(Language::Python, warm.python), (Language::Node, warm.node)] {
+        match (when, here.contains(&language)) {
+            (When::Never, _) | (When::Later, false) => {}
+            (When::Always, false) => {
+                return Err(Error::unsupported(format!(
+                    "`warm.{language}`: this machine has no interpreter for {language}"
+                ))
+                .with_hint(format!("install one, or name it: local({{ {language}: '/path/to/it' }})")));
+            }
+            (_, true) => {
+                let stays = when == When::Always;
+                interpreters.push(interpreter(language, env.clone(), warm.preload.clone(), stays));
+            }
+        }
+    }
+    Ok(interpreters)
+}
+
+fn interpreter(
+    language: Language,
+    mut env: BTreeMap<String, String>,
+    preload: Vec<String>,
+    stays: bool,
+) -> Interpreter {
+    match language {
+        Language::Python => {
+            env.retain(|name, _| is_read_at_start(language, name));
+            let (language, program) = (protocol::Language::Python, "python3".to_owned());
+            Interpreter { language, program, env, preload, stays }
+        }
+        // What most commands have is there already.
+        Language::Node => {
+            let (language, program) = (protocol::Language::Node, "node".to_owned());
+            Interpreter { language, program, env, preload: Vec::new(), stays }
+        }
+    }
 }
 
 fn check(preload: &[String]) -> Result<()> {
@@ -61,38 +84,42 @@ fn check(preload: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The request that starts a command: with `warm`, if it is code that such an interpreter would take as one that is
-/// started for it does.
-pub(super) fn request(
-    id: u32,
-    command: computesdk_agent::protocol::Command,
-    asked: &Command,
-    warm: Option<&Interpreter>,
-) -> Request {
-    match warm {
-        Some(interpreter)
-            if asked.code == Some(Language::Python)
-                && command.terminal.is_none()
-                && starts_alike(&command.env, interpreter) =>
-        {
-            Request::Run { id, command, interpreter: interpreter.clone() }
-        }
-        _ => Request::Spawn { id, command },
+/// The request that starts a command: with what is `warm`, if it is code that such an interpreter would take as one that
+/// is started for it does.
+pub(super) fn request(id: u32, command: protocol::Command, asked: &Command, warm: &[Interpreter]) -> Request {
+    // With other arguments it is no script, but a module.
+    let is_code = command.terminal.is_none() && command.argv.len() == 3;
+    let interpreter = asked.code.filter(|_| is_code).and_then(|language| {
+        let program = command.argv.first();
+        let interpreter = warm.iter().find(|interpreter| Some(&interpreter.program) == program)?;
+        starts_alike(language, &command.env, interpreter).then(|| interpreter.clone())
+    });
+    match interpreter {
+        Some(interpreter) => Request::Run { id, command, interpreter },
+        None => Request::Spawn { id, command },
     }
 }
 
 /// Whether an interpreter would start in this environment as it did in its own.
-fn starts_alike(env: &BTreeMap<String, String>, interpreter: &Interpreter) -> bool {
+fn starts_alike(language: Language, env: &BTreeMap<String, String>, interpreter: &Interpreter) -> bool {
     // How many threads they have is what libraries of numbers ask when they are imported.
     let is_read = |name: &str| {
-        is_read_at_start(name) || (!interpreter.preload.is_empty() && name.ends_with("_NUM_THREADS"))
+        is_read_at_start(language, name)
+            || (!interpreter.preload.is_empty() && name.ends_with("_NUM_THREADS"))
     };
-    env.iter().filter(|(name, _)| is_read(name)).eq(interpreter.env.iter())
+    let given = env.iter().filter(|(name, _)| is_read(name));
+    given.eq(interpreter.env.iter().filter(|(name, _)| is_read(name)))
 }
 
 /// Variables that make a difference before the first line of code runs, and none afterwards.
-fn is_read_at_start(name: &str) -> bool {
-    const NAMES: [&str; 5] = ["HOME", "LANG", "LANGUAGE", "PATH", "TZ"];
-    const FAMILIES: [&str; 5] = ["PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_"];
-    NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
+fn is_read_at_start(language: Language, name: &str) -> bool {
+    const NAMES: [&str; 3] = ["LANG", "LANGUAGE", "PATH"];
+    const FAMILIES: [&str; 5] = ["LD_", "LC_", "TZ", "MALLOC_", "GLIBC_"];
+    const OF_NODE: [&str; 5] = ["NODE_", "UV_", "SSL_", "OPENSSL_", "ICU_"];
+    let of_language = match language {
+        Language::Python => name == "HOME" || name.starts_with("PYTHON"),
+        // Only packages read that one.
+        Language::Node => name != "NODE_ENV" && OF_NODE.iter().any(|family| name.starts_with(family)),
+    };
+    of_language || NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
