@@ -36,7 +36,7 @@ async fn from(at: &At, snapshot: &Snapshot) -> Lent {
 /// A sandbox that takes a while to be kept.
 async fn filled(at: &At) -> Lent {
     let sandbox = at.sandbox().await;
-    sh(&sandbox, "mkdir ~/d; cd ~/d; seq 20000 | xargs touch; head -c 40M /dev/zero > big").await;
+    sh(&sandbox, "mkdir ~/d; cd ~/d; seq 10000 | xargs touch; head -c 20M /dev/zero > big").await;
     sandbox
 }
 
