@@ -76,10 +76,11 @@ impl Files for PluginInstance {
             return self.read(path, usize::MAX).await;
         }
         let bytes = self.own_read(path).await?;
-        if is_doubtful(&bytes) && self.has("runCommand") {
-            if let Ok(exact) = self.read_by_script(path).await {
-                return Ok(Content::from(exact));
-            }
+        if is_doubtful(&bytes)
+            && self.has("runCommand")
+            && let Ok(exact) = self.read_by_script(path).await
+        {
+            return Ok(Content::from(exact));
         }
         Ok(Content::from(bytes))
     }
