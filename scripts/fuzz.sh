@@ -23,14 +23,16 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 broken=()
 for target in "${targets[@]}"; do
-  mkdir -p "$work/found" "$work/least" "corpus/$target" "artifacts/$target"
+  mkdir -p "$work/found" "$work/merged" "$work/least" "corpus/$target" "artifacts/$target"
   echo "== $target, $seconds s"
   "$programs/$target" "$work/found" "corpus/$target" -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" \
     -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 >"$work/log" 2>&1 || broken+=("$target")
   grep -E 'panicked|ERROR|Test unit written|number_of_executed' "$work/log" || true
-  # Of all that reaches the same code the shortest is enough: this is read by people, and fed by every test run.
-  "$programs/$target" "$work/least" "corpus/$target" "$work/found" -merge=1 -use_counters=0 >"$work/log" 2>&1
-  rm -rf "corpus/$target" "$work/found"
+  # Forty files that reach the most code between them are enough: they are fed by every test run.
+  "$programs/$target" "$work/merged" "corpus/$target" "$work/found" -merge=1 -use_counters=0 -use_cmp=0 \
+    -merge_control_file="$work/control" >"$work/log" 2>&1
+  python3 choose.py "$work/control" 40 "$work/least"
+  rm -rf "corpus/$target" "$work/found" "$work/merged" "$work/control"
   mv "$work/least" "corpus/$target"
   echo "   $(find "corpus/$target" -type f | wc -l) files are kept, $(du -sb "corpus/$target" | cut -f1) bytes"
 done

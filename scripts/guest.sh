@@ -2,9 +2,11 @@
 # Runs a test program in a machine of its own, with the kernel of Debian 12 (6.1) and cgroups of version 2: as root, as
 # nobody, and as nobody to whom a cgroup is delegated.
 #
-#   scripts/guest.sh [isolation|conformance|warm] [what the program takes: a part of a name, --skip …]
+#   scripts/guest.sh [isolation|conformance|warm] [a part of a name ...]
 #
-# The machine is emulated, so that it works anywhere, and 10 to 20 times as slow: a whole suite takes half an hour. Needs root, and
+# The machine is emulated, so that it works anywhere, and 10 to 20 times as slow: a whole suite takes half an hour for
+# each of the three where nothing else is to be done. COMPUTESDK_GUEST_PACE says how many times as long everything may
+# take (20), COMPUTESDK_GUEST_SECONDS how long the whole (7200). Needs root, and
 # of Debian: apt-get install qemu-system-x86 debootstrap busybox-static e2fsprogs. What is fetched once (60 MB, from the
 # sources that apt knows) is kept in target/guest, or wherever COMPUTESDK_GUEST says.
 set -euo pipefail
@@ -12,7 +14,6 @@ cd "$(dirname "$0")/.."
 
 suite=${1:-isolation}
 shift || true
-# How many times as long everything may take in there, and how long the whole may, in seconds.
 pace=${COMPUTESDK_GUEST_PACE:-20}
 most=${COMPUTESDK_GUEST_SECONDS:-7200}
 place=${COMPUTESDK_GUEST:-target/guest}
@@ -68,7 +69,9 @@ rm -rf "$place/root/test"
 mkdir "$place/root/test"
 cp "$program" "$place/root/test/suite"
 cp "$(command -v node)" "$place/root/usr/local/bin/node"
-printf '%q ' --test-threads 2 --color never "$@" >"$place/root/test/arguments"
+# All of them, or those of each name.
+[ $# -gt 0 ] || set -- ""
+printf '%q ' "$@" >"$place/root/test/names"
 
 cat >"$place/root/test/run" <<RUN
 #!/bin/bash
@@ -88,17 +91,23 @@ printf "127.0.0.1 localhost\n10.11.12.13 guest\n" >>/etc/hosts
 echo 1 >/proc/sys/kernel/printk
 # As systemd has it, and as Node.js raises it.
 ulimit -n 524288
-eval "set -- \$(cat /test/arguments)"
+eval "names=(\$(cat /test/names))"
 echo "guest: \$(uname -r), cgroup2: \$(cat /sys/fs/cgroup/cgroup.controllers)"
 failed=0
 told() { echo "guest: as \$1: \$2"; [ "\$2" = 0 ] || failed=1; }
-as_nobody() {
-  setpriv --reuid 65534 --regid 65534 --clear-groups \
-    env -i PATH="\$PATH" HOME=/nonexistent RUST_BACKTRACE=0 COMPUTESDK_TEST_PACE=$pace /test/suite "\$@"
+# Runs the suite by a command, for each of the names.
+suite() {
+  local code=0
+  for name in "\${names[@]}"; do
+    "\$@" /test/suite --test-threads 2 --color never \$name || code=1
+  done
+  return \$code
 }
+nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups
+  env -i PATH="\$PATH" HOME=/nonexistent RUST_BACKTRACE=0 COMPUTESDK_TEST_PACE=$pace)
 cd /
-/test/suite "\$@"; told root \$?
-as_nobody "\$@"; told nobody \$?
+suite env; told root \$?
+suite "\${nobody[@]}"; told nobody \$?
 
 # As systemd does for a session: a group of the user's own with a leaf in it where everything runs.
 group=/sys/fs/cgroup
@@ -109,7 +118,7 @@ for one in \$group/user \$group/user/session \$group/user/session/shell; do
 done
 echo "+memory +pids +cpu" >\$group/user/cgroup.subtree_control
 echo \$\$ >\$group/user/session/shell/cgroup.procs
-as_nobody "\$@"; told "nobody with a cgroup" \$?
+suite "\${nobody[@]}"; told "nobody with a cgroup" \$?
 left=\$(find \$group/user -mindepth 3 -type d)
 [ -z "\$left" ] || { echo "guest: left: \$left"; failed=1; }
 echo "guest: ended with \$failed"

@@ -78,6 +78,17 @@ pub fn raise_capabilities() -> Result<()> {
     }
 }
 
+/// Whether this process may look into those of other users, as it has to of what it clones (`ptrace(2)`): root may,
+/// unless it is a container's.
+pub fn may_trace() -> bool {
+    const TRACE: u32 = 19;
+    let mut sets = [CapabilitySet { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    // SAFETY: header and sets are what capget of this version takes.
+    let read = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
+    read == 0 && sets[0].effective & (1 << TRACE) != 0
+}
+
 /// Gives up every capability for good: bounding set, ambient set, then the process' own.
 pub fn drop_capabilities() -> Result<()> {
     for capability in 0..=LAST_CAPABILITY {

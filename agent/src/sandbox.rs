@@ -99,12 +99,13 @@ impl Ground {
 ///
 /// What a sandbox has of namespaces, inotify instances and watches the kernel counts for whoever made its user
 /// namespace as well. Where that would be root, it is `owner`: else one sandbox could use up what all of them, and
-/// the machine's own services, have of these.
+/// the machine's own services, have of these. In a container whose root may not look into what is somebody else's,
+/// it is root all the same.
 pub fn clone(owner: Option<u32>) -> std::io::Result<i32> {
-    let Some(owner) = owner else { return into_namespaces() };
+    let Some(owner) = owner.filter(|_| privileges::may_trace()) else { return into_namespaces() };
     set_effective_user(owner)?;
     // A change of user takes them away, and some kernels let only who has them make a user namespace.
-    let cloned = crate::privileges::raise_capabilities()
+    let cloned = privileges::raise_capabilities()
         .map_err(|failure| std::io::Error::from_raw_os_error(failure.errno))
         .and_then(|()| into_namespaces());
     match cloned {
