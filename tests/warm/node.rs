@@ -54,7 +54,7 @@ async fn always() -> Lent {
 async fn waiting(sandbox: &Sandbox) -> Option<u32> {
     // What has not come yet still has its text for an argument.
     let look = format!(
-        "for p in /proc/[0-9]*; do grep -qs {MARK} $p/limits && ! grep -qas writeSync $p/cmdline && echo ${{p#/proc/}}; done"
+        "for p in $(grep -ls {MARK} /proc/[0-9]*/limits); do p=${{p%/limits}}; grep -qas writeSync $p/cmdline || echo ${{p#/proc/}}; done"
     );
     sh(sandbox, look).await.stdout.trim().parse().ok()
 }
@@ -118,9 +118,11 @@ async fn assert_alike(snippets: &[Snippet], warm: bool) {
     let (sandbox, cold) = (always().await, never().await);
     let mut differ = Vec::new();
     for snippet in snippets {
-        let theirs = begin(&cold, snippet).await.wait().await.unwrap();
-        until_waiting(&sandbox).await;
-        let (ours, was_warm) = script(&sandbox, snippet).await;
+        let (theirs, pid) = tokio::join!(begin(&cold, snippet), until_waiting(&sandbox));
+        let theirs = theirs.wait().await.unwrap();
+        let ours = begin(&sandbox, snippet).await;
+        let was_warm = ours.pid() == pid;
+        let ours = ours.wait().await.unwrap();
         let (ours, theirs) = (seen(ours), seen(theirs));
         if ours != theirs || was_warm != warm {
             differ.push(format!("{}\nwarm: {ours:?}, {was_warm}\ncold: {theirs:?}\n", snippet.code));
