@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         Some(1),
         &[("local", harness::local(Config { spares: Some(0), ..Config::default() }))],
         &[CASES, ports::CASES, snapshots::CASES],
+        &[],
     )
 }
 
