@@ -14,13 +14,14 @@ use computesdk::sandbox::Sandbox;
 use futures_util::stream;
 
 use crate::harness::{At, Case, Lent, cases, eventually, sh, soon};
-use crate::scripts::{ENDS, GIVEN, LEFT, SEEN, USES};
+use crate::scripts::{ENDS, GIVEN, LEFT, SEEN, USES, WRONG};
 use crate::snippets::Snippet;
 use crate::{never, with, without_addresses};
 
 pub(super) const CASES: &[Case] = cases![
     what_a_script_sees_is_the_same,
     what_a_script_is_given_is_the_same,
+    what_goes_wrong_with_a_script_is_told_the_same,
     how_a_script_ends_is_the_same,
     what_a_script_uses_is_the_same,
     what_cannot_be_the_same_is_left,
@@ -100,6 +101,10 @@ async fn what_a_script_sees_is_the_same(_: At) {
 
 async fn what_a_script_is_given_is_the_same(_: At) {
     assert_alike(GIVEN, true).await;
+}
+
+async fn what_goes_wrong_with_a_script_is_told_the_same(_: At) {
+    assert_alike(WRONG, true).await;
 }
 
 async fn how_a_script_ends_is_the_same(_: At) {
