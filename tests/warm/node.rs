@@ -14,13 +14,14 @@ use computesdk::sandbox::Sandbox;
 use futures_util::stream;
 
 use crate::harness::{At, Case, Lent, cases, eventually, sh, soon};
-use crate::scripts::{ENDS, GIVEN, LEFT, SEEN, USES};
+use crate::scripts::{ENDS, GIVEN, LEFT, SEEN, USES, WRONG};
 use crate::snippets::Snippet;
 use crate::{never, with, without_addresses};
 
 pub(super) const CASES: &[Case] = cases![
     what_a_script_sees_is_the_same,
     what_a_script_is_given_is_the_same,
+    what_goes_wrong_with_a_script_is_told_the_same,
     how_a_script_ends_is_the_same,
     what_a_script_uses_is_the_same,
     what_cannot_be_the_same_is_left,
@@ -54,7 +55,7 @@ async fn always() -> Lent {
 async fn waiting(sandbox: &Sandbox) -> Option<u32> {
     // What has not come yet still has its text for an argument.
     let look = format!(
-        "for p in /proc/[0-9]*; do grep -qs {MARK} $p/limits && ! grep -qas writeSync $p/cmdline && echo ${{p#/proc/}}; done"
+        "for p in $(grep -ls {MARK} /proc/[0-9]*/limits); do p=${{p%/limits}}; grep -qas writeSync $p/cmdline || echo ${{p#/proc/}}; done"
     );
     sh(sandbox, look).await.stdout.trim().parse().ok()
 }
@@ -102,6 +103,10 @@ async fn what_a_script_is_given_is_the_same(_: At) {
     assert_alike(GIVEN, true).await;
 }
 
+async fn what_goes_wrong_with_a_script_is_told_the_same(_: At) {
+    assert_alike(WRONG, true).await;
+}
+
 async fn how_a_script_ends_is_the_same(_: At) {
     assert_alike(ENDS, true).await;
 }
@@ -118,9 +123,11 @@ async fn assert_alike(snippets: &[Snippet], warm: bool) {
     let (sandbox, cold) = (always().await, never().await);
     let mut differ = Vec::new();
     for snippet in snippets {
-        let theirs = begin(&cold, snippet).await.wait().await.unwrap();
-        until_waiting(&sandbox).await;
-        let (ours, was_warm) = script(&sandbox, snippet).await;
+        let (theirs, pid) = tokio::join!(begin(&cold, snippet), until_waiting(&sandbox));
+        let theirs = theirs.wait().await.unwrap();
+        let ours = begin(&sandbox, snippet).await;
+        let was_warm = ours.pid() == pid;
+        let ours = ours.wait().await.unwrap();
         let (ours, theirs) = (seen(ours), seen(theirs));
         if ours != theirs || was_warm != warm {
             differ.push(format!("{}\nwarm: {ours:?}, {was_warm}\ncold: {theirs:?}\n", snippet.code));
@@ -171,11 +178,11 @@ async fn both_languages_are_warm(_: At) {
         until_waiting(&sandbox).await;
         crate::until_warm(&sandbox).await;
         assert!(node(&sandbox, "console.log(1)").await.1);
-        assert!(crate::is_warm(&sandbox).await);
+        crate::until_warm(&sandbox).await;
     }
     // One is ended, and the other is not.
     sh(&sandbox, format!("kill -9 {}", until_waiting(&sandbox).await)).await;
-    assert!(crate::is_warm(&sandbox).await);
+    crate::until_warm(&sandbox).await;
 }
 
 async fn every_script_has_a_node_of_its_own(_: At) {

@@ -125,8 +125,8 @@ pub(super) const GIVEN: &[Snippet] = &[
     ),
 ];
 
-/// What goes wrong, and how it ends.
-pub(super) const ENDS: &[Snippet] = &[
+/// What goes wrong.
+pub(super) const WRONG: &[Snippet] = &[
     plain("throw new Error('x')"),
     plain("let q = 1\n throw new TypeError('second line')"),
     plain("function f() { g() }\nfunction g() {\n  throw new RangeError('deep')\n}\nf()"),
@@ -144,6 +144,10 @@ pub(super) const ENDS: &[Snippet] = &[
     plain(
         "process.on('uncaughtException', (e, origin) => console.log('caught', e.message, origin)); setTimeout(() => console.log('on')); throw new Error('x')",
     ),
+];
+
+/// How it ends.
+pub(super) const ENDS: &[Snippet] = &[
     plain("process.on('exit', (code) => console.log('exit', code, process.exitCode)); console.log('before')"),
     plain("process.on('exit', (code) => { console.log('exit', code); process.exitCode = 9 })"),
     plain(
