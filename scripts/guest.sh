@@ -6,8 +6,8 @@
 #
 # The machine is emulated, so that it works anywhere, and 10 to 20 times as slow: a whole suite takes half an hour for
 # each of the three where nothing else is to be done. COMPUTESDK_GUEST_PACE says how many times as long everything may
-# take (20), COMPUTESDK_GUEST_SECONDS how long the whole (7200). Needs root, and
-# of Debian: apt-get install qemu-system-x86 debootstrap busybox-static e2fsprogs. What is fetched once (60 MB, from the
+# take (20), COMPUTESDK_GUEST_SECONDS how long the whole (7200); a thousand sandboxes at once take longer than one lives there.
+# Needs root, and of Debian: apt-get install qemu-system-x86 debootstrap busybox-static e2fsprogs. What is fetched once (60 MB, from the
 # sources that apt knows) is kept in target/guest, or wherever COMPUTESDK_GUEST says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
