@@ -1338,7 +1338,9 @@ export interface ComputeRequestOptions<R extends ComputeRequest | Request = Comp
   /** What a request may do. Default: all but `compute.sandbox.list`. */
   allowedActions?: readonly ComputeAction[] | undefined
   /** Keys of `options` that a request may set. Default: `runtime`, `timeout`, `metadata`. */
-  allowedCreateOptions?: readonly Exclude<keyof CreateSandboxOptions, 'signal' | 'mounts' | 'providerOptions'>[] | undefined
+  allowedCreateOptions?:
+    | readonly Exclude<keyof CreateSandboxOptions, 'signal' | 'mounts' | 'providerOptions'>[]
+    | undefined
   /** Options of every sandbox that a request makes; what the request may set lies over them. */
   createDefaults?: Omit<CreateSandboxOptions, 'signal'> | undefined
   /** Limits of every request. */
