@@ -67,6 +67,8 @@ async fn until_waiting(sandbox: &Sandbox) -> u32 {
         pid.is_some()
     })
     .await;
+    // It is seen a moment before process 1 has heard of it.
+    tokio::time::sleep(Duration::from_millis(30)).await;
     pid.unwrap()
 }
 
