@@ -1026,24 +1026,35 @@ export interface WarmPython {
   preload?: readonly string[] | undefined
 }
 
-/** What `docker({ … })` takes. Not part of this version. */
+/** What `docker({ … })` takes. */
 export interface DockerConfig {
-  /** The image that sandboxes are made from. */
+  /**
+   * The image that sandboxes are made from; `templateId` of `create` names another. Default: that of their language,
+   * `python:3-slim` (or the version that `runtime` names) and `node:lts-slim`, and the first of them where none is asked for.
+   */
   image?: string | undefined
-  /** Path of the engine's socket. */
+  /** Path of the engine's socket. Default: `DOCKER_HOST`, else the first of Docker's and Podman's that is there. */
   socketPath?: string | undefined
-  /** Address of a remote engine. */
+  /** Address of the engine, as in `DOCKER_HOST`: `unix://…`, `tcp://host:port`, `https://host:port`. */
   host?: string | undefined
-  /** Certificates for a remote engine, as PEM. */
+  /**
+   * Certificates for an engine at an address, as PEM. Default: the files in `DOCKER_CERT_PATH`, where `DOCKER_TLS_VERIFY` is
+   * set.
+   */
   tls?: { ca?: string | undefined; cert?: string | undefined; key?: string | undefined } | undefined
-  /** Limits of its sandboxes. */
+  /**
+   * Limits of its sandboxes. Default: 2 GiB of memory, 256 processes, all processors. `disk` needs an engine that can limit
+   * it: else `create` raises `UnsupportedError`.
+   */
   resources?: ResourceLimits | undefined
-  /** What of the network they reach. */
+  /** What of the network they reach: `'none'` (default) or `'full'`. A list of hosts raises `UnsupportedError`. */
   network?: NetworkAccess | undefined
-  /** Life of its sandboxes in ms. */
+  /** Life of its sandboxes in ms, `0` being without end. Default: 300000 (5 minutes). */
   timeout?: number | undefined
-  /** Their language. */
+  /** Their language. Default: told from the code. */
   runtime?: Runtime | undefined
+  /** When an image is asked of its registry: if it is `'missing'` (default), `'never'`, or `'always'`, for each sandbox. */
+  pull?: 'missing' | 'never' | 'always' | undefined
 }
 
 /**
@@ -1084,7 +1095,19 @@ export interface E2BConfig {
  * ```
  */
 export declare function local(config?: LocalConfig): Provider
-/** Sandboxes in Docker. Not part of this version: every call of its sandboxes rejects with `UnsupportedError`. */
+/**
+ * Sandboxes in containers of Docker, or of Podman through its compatible socket. Every process that reaches the engine sees
+ * them; they end when their time is over, even if this process has long gone.
+ *
+ * Nothing is asked before the first call. That no engine answers is told by it, as `UnavailableError`.
+ *
+ * @example
+ * ```ts
+ * const provider = docker({ image: 'python:3.13-slim', resources: { memory: 512 * 1024 ** 2 } })
+ * await using tested = await provider.sandbox.create()
+ * await tested.runCommand('pip --version')
+ * ```
+ */
 export declare function docker(config?: DockerConfig): Provider
 /**
  * Sandboxes in E2B's cloud, or at a server of your own that speaks as it does. Each is a virtual machine with an address

@@ -2,7 +2,9 @@
 # Runs the Rust tests without Node, as the user who calls and, if that is root, as nobody too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# What the suites talk to is a program beside them.
+# What the suites talk to: a program beside them, and an engine. Without one, its cases say why they are skipped.
+eval "$(scripts/engine.sh start)"
+trap 'scripts/engine.sh stop' EXIT
 cargo build --package e2b-fake --locked
 cargo test --workspace --exclude computesdk-agent --no-default-features --locked
 cargo test --package computesdk-agent --features program --locked

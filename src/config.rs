@@ -32,10 +32,24 @@ pub fn home() -> Option<PathBuf> {
     text("HOME").map(PathBuf::from)
 }
 
-/// `DOCKER_HOST`, where it names a socket of this machine: where Docker's engine is looked for.
-pub fn docker_socket() -> PathBuf {
-    let host = text("DOCKER_HOST").unwrap_or_default();
-    PathBuf::from(host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock"))
+/// Names the engine that sandboxes in Docker are made by.
+pub const DOCKER_HOST: &str = "DOCKER_HOST";
+
+/// The value of [`DOCKER_HOST`].
+pub fn docker_host() -> Option<String> {
+    text(DOCKER_HOST)
+}
+
+/// `DOCKER_CERT_PATH`, where `DOCKER_TLS_VERIFY` asks for it: the folder with the certificates for an engine at an
+/// address.
+pub fn docker_certificates() -> Option<PathBuf> {
+    text("DOCKER_TLS_VERIFY")?;
+    text("DOCKER_CERT_PATH").map(PathBuf::from).or_else(|| home().map(|home| home.join(".docker")))
+}
+
+/// `XDG_RUNTIME_DIR`: where this user's own servers listen.
+pub fn runtime_directory() -> Option<PathBuf> {
+    text("XDG_RUNTIME_DIR").map(PathBuf::from)
 }
 
 /// `E2B_API_KEY`: who asks for sandboxes at E2B.

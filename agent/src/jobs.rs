@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use computesdk_agent::protocol::{self, Blob, encode};
 use rustix::fs::OFlags;
@@ -14,6 +14,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::copy::{Copy, Halt};
 use crate::files::entry_of;
+use crate::links::Links;
 use crate::spawn::{Started, mark_self};
 use crate::tree::{self, Tree, each};
 
@@ -46,7 +47,7 @@ impl Job {
 }
 
 /// Starts a job under the number `id`.
-pub fn start(id: u32, link: &OwnedFd, job: Job) -> Result<Started> {
+pub fn start(id: u32, links: &Links, job: Job) -> Result<Started> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK)?;
     // SAFETY: process 1 has one thread, so the child is a whole process.
@@ -54,8 +55,8 @@ pub fn start(id: u32, link: &OwnedFd, job: Job) -> Result<Started> {
         -1 => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN)),
         0 => {
             mark_self(id);
-            // SAFETY: the child has no use for the link, and must not keep it open.
-            unsafe { libc::close(link.as_raw_fd()) };
+            // It has no use for them, and must not keep them open.
+            links.close_in_child();
             drop(read);
             let result = match job {
                 Job::Read(file) => pass(&file, write),

@@ -1,8 +1,12 @@
-//! The agent: the program that makes local sandboxes and lives in them.
+//! The agent: the program that makes local sandboxes and lives in them, and lives in containers.
 //!
-//! One program, two roles. The core starts it once for each Node process, as the **broker**; the broker
+//! One program, four roles. The core starts it once for each Node process, as the **broker**; the broker
 //! makes each sandbox by a clone of itself, and that clone becomes the sandbox's **process 1**. Nothing is
 //! ever forked from the Node process, and no program file is needed on the disk.
+//!
+//! In a container it is process 1 from the start, the **resident**, as `agent resident`; and each core that has to do
+//! with that container has the engine start `agent connect` in there, the **relay**, which carries bytes between the
+//! core's one connection and the descriptors that process 1 hands out.
 //!
 //! In reading order:
 //!
@@ -17,10 +21,12 @@
 //! * [`sandbox`] – the steps from a fresh clone to an isolated process 1, in order.
 //! * [`mounts`], [`rootfs`], [`way`], [`privileges`], [`seccomp`] – the steps themselves.
 //! * [`pid1`] – the loop of process 1: reaps, answers requests.
+//! * [`links`] – who asks it; [`life`] – how long, where it is the one to end it.
 //! * [`spawn`] over [`streams`] and [`guard`], [`files`], [`rename`], [`jobs`], [`ports`] – what it is asked for.
 //! * [`warm`] – interpreters that are up before there is code for them.
 //! * [`copy`], [`place`], [`tree`] – what becomes of trees of files.
 //! * [`usage`] – what a sandbox uses.
+//! * [`resident`], [`relay`] – the roles in a container.
 //!
 //! The messages are in `protocol`, in the library half of this crate.
 
@@ -39,13 +45,17 @@ mod keep;
 mod kills;
 mod layers;
 mod lent;
+mod life;
+mod links;
 mod mounts;
 mod owners;
 mod pid1;
 mod place;
 mod ports;
 mod privileges;
+mod relay;
 mod rename;
+mod resident;
 mod rootfs;
 mod sandbox;
 mod seccomp;
@@ -60,5 +70,12 @@ mod warm;
 mod way;
 
 fn main() -> std::process::ExitCode {
-    broker::run()
+    let mut arguments = std::env::args().skip(1);
+    let mut next = || arguments.next();
+    match next().as_deref() {
+        None => broker::run(),
+        Some("resident") => resident::run(next().as_deref(), next().as_deref()),
+        Some("connect") => relay::run(),
+        Some(_) => std::process::ExitCode::from(2),
+    }
 }

@@ -6,16 +6,19 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 use computesdk_agent::channel;
-use computesdk_agent::protocol::{Command, DATAGRAM, Plan, Reply, Request, Trouble, decode, encode};
-use rustix::event::{PollFd, PollFlags};
+use computesdk_agent::protocol::{Command, DATAGRAM, Plan, Reply, Request, Trouble, decode};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::copy::Copy;
 use crate::files::{self, Opened, Replacement};
 use crate::jobs::{self, Job};
 use crate::kills::Kills;
+use crate::life::Life;
+use crate::links::Links;
 use crate::ports;
 use crate::rename::rename;
 use crate::seccomp::Door;
@@ -29,7 +32,9 @@ use crate::warm::{Begun, News, Place, Run, Seat, Turn, Warm};
 const NOBODY: u32 = 0;
 
 struct Pid1 {
-    link: OwnedFd,
+    links: Links,
+    /// When this process ends it all, where nobody outside does.
+    life: Option<Life>,
     spawner: Spawner,
     /// What runs, by process id.
     running: HashMap<i32, Running>,
@@ -41,8 +46,8 @@ struct Pid1 {
     /// How often memory was not enough, where that is counted.
     kills: Option<Kills>,
     warm: Warm,
-    /// The file system that holds what the sandbox has written.
-    written: OwnedFd,
+    /// The file system that holds what the sandbox has written, where it has one of its own.
+    written: Option<OwnedFd>,
 }
 
 /// A process that a request started.
@@ -61,11 +66,32 @@ struct Running {
 /// What became of a request: an answer, and the descriptors to send with it.
 type Answer = Result<(Reply, Vec<OwnedFd>), (Trouble, Errno)>;
 
-/// Runs until the core closes its end of the link. Returns the exit code.
-pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, written: OwnedFd, plan: &Plan) -> i32 {
+/// Something to do.
+#[derive(Default)]
+struct Event {
+    /// Who asks for something, or has gone.
+    asked: Vec<u8>,
+    /// Somebody wants to ask.
+    called: bool,
+    ended: bool,
+    knocked: bool,
+    came: bool,
+}
+
+/// Runs until the core closes its end of the only link, or, where there are several, until the sandbox' life is over.
+/// Returns the exit code.
+pub fn run(
+    links: Links,
+    life: Option<Life>,
+    door: Option<Door>,
+    kills: Option<Kills>,
+    written: Option<OwnedFd>,
+    plan: &Plan,
+) -> i32 {
     let Ok(ends) = watch_children() else { return 1 };
     let mut pid1 = Pid1 {
-        link,
+        links,
+        life,
         spawner: Spawner::new(plan),
         running: HashMap::new(),
         hung_up: Vec::new(),
@@ -77,7 +103,12 @@ pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, written: Own
     };
     let mut buffer = vec![0; DATAGRAM + 1];
     loop {
-        let Ok([asked, ended, knocked, came]) = pid1.wait(&ends, door.as_ref()) else { return 1 };
+        let Ok(Event { asked, called, ended, knocked, came }) = pid1.wait(&ends, door.as_ref()) else {
+            return 1;
+        };
+        if pid1.life.as_ref().is_some_and(Life::is_over) {
+            return 0;
+        }
         if let Some(door) = door.as_ref().filter(|_| knocked) {
             door.answer();
         }
@@ -90,16 +121,21 @@ pub fn run(link: OwnedFd, door: Option<Door>, kills: Option<Kills>, written: Own
         if came {
             pid1.hear();
         }
-        if asked {
-            match channel::receive(&pid1.link, &mut buffer, true) {
-                Ok(Some(received)) => match decode(received.bytes(&buffer)) {
-                    Some(request) => pid1.answer(request),
-                    None => return 1,
-                },
-                Ok(None) | Err(_) => return 0,
+        let idle = asked.is_empty() && !(called || ended || knocked || came);
+        for number in asked {
+            let Some(link) = pid1.links.get(number) else { continue };
+            let received = channel::receive(link, &mut buffer, true);
+            match received.map(|received| received.map(|received| decode(received.bytes(&buffer)))) {
+                Ok(Some(Some(request))) => pid1.answer(request),
+                Ok(Some(None)) if pid1.links.is_only() => return 1,
+                Ok(None) | Err(_) if pid1.links.is_only() => return 0,
+                _ => pid1.hang_up(number),
             }
         }
-        if !(asked || ended || knocked || came) {
+        if called {
+            pid1.let_in();
+        }
+        if idle {
             pid1.warm.tend(&mut pid1.spawner);
         }
         pid1.start_late();
@@ -121,17 +157,44 @@ fn watch_children() -> std::io::Result<OwnedFd> {
 impl Pid1 {
     /// Waits until there is something to do: a request, an ended child, somebody at the door, an interpreter that says
     /// something. None of them is a time that has passed.
-    fn wait(&self, ends: &OwnedFd, door: Option<&Door>) -> Result<[bool; 4], Errno> {
-        let watched = [Some(self.link.as_fd()), Some(ends.as_fd()), door.map(Door::as_fd)];
-        let polled = watched.iter().flatten().copied().chain(self.warm.watched());
+    fn wait(&self, ends: &OwnedFd, door: Option<&Door>) -> Result<Event, Errno> {
+        let numbers = self.links.numbers();
+        let watched = [Some(ends.as_fd()), door.map(Door::as_fd)];
+        let polled = watched.iter().flatten().copied().chain(self.links.watched()).chain(self.warm.watched());
         let mut polled: Vec<_> = polled.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        match rustix::event::poll(&mut polled, self.warm.patience().as_ref()) {
+        match rustix::event::poll(&mut polled, self.patience().as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
         let mut polled = polled.iter().map(|one| !one.revents().is_empty());
-        let [asked, ended, knocked] = watched.map(|fd| fd.is_some() && polled.next().unwrap_or(false));
-        Ok([asked, ended, knocked, polled.any(|came| came)])
+        let [ended, knocked] = watched.map(|fd| fd.is_some() && polled.next().unwrap_or(false));
+        let asked = numbers.into_iter().filter(|_| polled.next().unwrap_or(false)).collect();
+        let called = !self.links.is_only() && polled.next().unwrap_or(false);
+        Ok(Event { asked, called, ended, knocked, came: polled.any(|came| came) })
+    }
+
+    /// How long to wait for something to do.
+    fn patience(&self) -> Option<Timespec> {
+        let left = self.life.as_ref().and_then(Life::patience);
+        [self.warm.patience(), left].into_iter().flatten().min_by_key(|time| (time.tv_sec, time.tv_nsec))
+    }
+
+    fn let_in(&mut self) {
+        let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|bash| Path::new(bash).exists());
+        let (running, replacements) = (&self.running, &self.replacements);
+        let ids = || running.values().map(|running| running.id).chain(replacements.keys().copied());
+        self.links.let_in(bash, |number| ids().any(|id| (id >> 24) as u8 == number));
+        if let Some(life) = self.life.as_mut().filter(|_| !self.links.numbers().is_empty()) {
+            life.begin();
+        }
+    }
+
+    /// Somebody who asked has gone. What it started goes on: others may have to do with it.
+    fn hang_up(&mut self, number: u8) {
+        self.links.close(number);
+        for (_, replacement) in self.replacements.extract_if(|id, _| (id >> 24) as u8 == number) {
+            replacement.discard();
+        }
     }
 
     fn answer(&mut self, request: Request) {
@@ -178,6 +241,8 @@ impl Pid1 {
             Request::Listens { id, port } => (id, listens(id, port)),
             Request::Measure { id, processes } => (id, measure(id, processes)),
             Request::Written { id } => (id, self.written(id)),
+            Request::Life { id } => (id, self.life(id, 0)),
+            Request::Extend { id, by } => (id, self.life(id, by)),
             Request::Run { id, command, interpreter } => {
                 let language = interpreter.language.clone();
                 match self.warm.place(&mut self.spawner, id, &command, interpreter) {
@@ -200,7 +265,25 @@ impl Pid1 {
 
     fn reply(&mut self, reply: &Reply, descriptors: &[OwnedFd]) {
         let beside: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        let Err(errno) = channel::send(&self.link, &encode(reply), &beside) else { return };
+        let id = match *reply {
+            Reply::Ready { .. } | Reply::Broken { .. } | Reply::Welcome { .. } => NOBODY,
+            Reply::Started { id, .. }
+            | Reply::Exited { id, .. }
+            | Reply::Opened { id, .. }
+            | Reply::Found { id, .. }
+            | Reply::Done { id }
+            | Reply::Failed { id, .. }
+            | Reply::Socket { id }
+            | Reply::Written { id }
+            | Reply::Listening { id, .. }
+            | Reply::Measured { id, .. }
+            | Reply::Starved { id }
+            | Reply::Life { id, .. } => id,
+        };
+        let Err(errno) = self.links.send(id, reply, &beside) else { return };
+        if !self.links.is_only() && matches!(errno, Errno::AGAIN | Errno::PIPE) {
+            return self.hang_up((id >> 24) as u8);
+        }
         // If the core is gone, the next poll says so. But the kernel can refuse to pass descriptors, when
         // too many are in flight: then what was begun is undone, and the core told.
         match *reply {
@@ -224,7 +307,7 @@ impl Pid1 {
 
     fn refuse(&self, id: u32, errno: Errno) {
         let reply = Reply::Failed { id, trouble: Trouble::Program, errno: errno.raw_os_error() };
-        let _ = channel::send(&self.link, &encode(&reply), &[]);
+        let _ = self.links.send(id, &reply, &[]);
     }
 
     fn reap(&mut self) {
@@ -391,7 +474,7 @@ impl Pid1 {
     fn job(&mut self, id: u32, job: Job) -> Answer {
         let refused = |errno| (Trouble::Path, errno);
         let rest = job.rest().map_err(refused)?;
-        let started = jobs::start(id, &self.link, job).map_err(refused)?;
+        let started = jobs::start(id, &self.links, job).map_err(refused)?;
         let pid = started.pid;
         let answer = self.started(id, started, true);
         if let Some(running) = self.running.get_mut(&pid) {
@@ -426,9 +509,17 @@ impl Pid1 {
     }
 
     fn written(&self, id: u32) -> Answer {
-        let written =
-            rustix::io::fcntl_dupfd_cloexec(&self.written, 0).map_err(|errno| (Trouble::Path, errno))?;
+        let written = self.written.as_ref().ok_or((Trouble::Path, Errno::NOSYS))?;
+        let written = rustix::io::fcntl_dupfd_cloexec(written, 0).map_err(|errno| (Trouble::Path, errno))?;
         Ok((Reply::Written { id }, vec![written]))
+    }
+
+    /// Tells of the sandbox' life, which is longer by so many milliseconds from now on.
+    fn life(&mut self, id: u32, by: u64) -> Answer {
+        let life = self.life.as_mut().ok_or((Trouble::Path, Errno::NOSYS))?;
+        life.extend(by);
+        let (granted, left, since) = life.told();
+        Ok((Reply::Life { id, granted, left, since }, vec![]))
     }
 
     fn list(&mut self, id: u32, path: &str) -> Answer {

@@ -17,6 +17,12 @@ pub const SCRIPT_FD: i32 = 3;
 /// Terminals that a sandbox may have open at once, those of its own programs included.
 pub const TERMINALS: u32 = 64;
 
+/// Bytes of a stream that may be on their way, each direction for itself, before the first are acknowledged.
+pub const WINDOW: usize = 256 * 1024;
+
+/// Bytes of a stream in one message.
+pub const PIECE: usize = 64 * 1024;
+
 /// How every step begins that is about something [`Lent`]; the option and its path on the host follow.
 pub const LENDING: &str = "lend ";
 
@@ -394,6 +400,10 @@ wire! {
         Run = 60 { id: u32, command: Command, interpreter: Interpreter, },
         /// Hands out the file system that holds everything the sandbox has written. Answered by `Written`.
         Written = 70 { id: u32, },
+        /// Asks how long the sandbox lives, where its own process 1 ends it. Answered by `Life`.
+        Life = 90 { id: u32, },
+        /// Lets it live longer by this many milliseconds. Answered by `Life`.
+        Extend = 91 { id: u32, by: u64, },
     }
 
     /// Agent → core.
@@ -425,6 +435,47 @@ wire! {
         Starved = 51 { id: u32, },
         /// The file system that holds what the sandbox has written; a descriptor of it comes with the message.
         Written = 70 { id: u32, },
+        /// The first message of a process 1 that serves several cores: all numbers of this one's requests have this
+        /// as their highest byte. With the name and the home of
+        /// its user.
+        Welcome = 90 { number: u8, bash: bool, user: String, home: String, },
+        /// Milliseconds of life granted in all, and left, 0 and 0 being without end; and from 1970 to its beginning.
+        Life = 91 { id: u32, granted: u64, left: u64, since: u64, },
+    }
+
+    /// Core → relay: the process in a container that carries bytes between the core's one connection and the
+    /// descriptors of process 1. Each descriptor is a stream, known by a number of the relay's choosing.
+    pub enum Order {
+        /// A [`Request`], for process 1.
+        Ask = 100 { request: Blob, },
+        /// Bytes to write to a stream. No more than [`WINDOW`] of them may be on their way.
+        Feed = 101 { stream: u32, bytes: Blob, },
+        /// So many bytes more may be sent of what a stream reads.
+        Grant = 102 { stream: u32, bytes: u32, },
+        /// Nothing more will be written to a stream.
+        Finish = 103 { stream: u32, },
+        /// Nobody has to do with a stream any more.
+        Leave = 104 { stream: u32, },
+        /// The size of a stream that is a terminal.
+        Resize = 105 { stream: u32, cols: u16, rows: u16, },
+        /// Connects a stream that is a socket to a port of the loopback address. Answered by `Connected` or `End`.
+        Connect = 106 { stream: u32, v6: bool, port: u16, },
+    }
+
+    /// Relay → core.
+    pub enum Report {
+        /// A [`Reply`] of process 1, and the numbers of the streams that came with it.
+        Told = 100 { reply: Reply, streams: Vec<u32>, },
+        /// Bytes that were read from a stream. No more than [`WINDOW`] and what was granted since.
+        Read = 101 { stream: u32, bytes: Blob, },
+        /// So many bytes of what was to be written to a stream have been.
+        Taken = 102 { stream: u32, bytes: u32, },
+        /// Nothing more can be read from a stream; where there is an `errno`, that is why.
+        End = 103 { stream: u32, errno: i32, },
+        /// A socket is connected.
+        Connected = 104 { stream: u32, },
+        /// Nothing more can be written to a stream, and why.
+        Refused = 105 { stream: u32, errno: i32, },
     }
 
     /// What a failed request failed at, where `errno` alone does not tell.

@@ -18,6 +18,7 @@ use crate::host::Form;
 use crate::identity::{Identity, become_user};
 use crate::layers;
 use crate::lent::{self, Loan};
+use crate::links::Links;
 use crate::mounts::{self, READ_ONLY};
 use crate::privileges;
 use crate::rootfs;
@@ -156,7 +157,9 @@ pub fn become_pid1(
     // Read by whoever has asked for a sandbox, or will.
     let sent = channel::send(&link, &encode(&reply), &[]);
     let code = match isolated {
-        Some((door, written)) if sent.is_ok() => crate::pid1::run(link, door, kills, written, plan),
+        Some((door, written)) if sent.is_ok() => {
+            crate::pid1::run(Links::one(link), None, door, kills, Some(written), plan)
+        }
         _ => 1,
     };
     // SAFETY: ends the clone without running what the broker has registered for its own end.

@@ -12,8 +12,8 @@ use crate::compute;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Command, CreateRequest, Info, Program, Provider};
+use crate::providers::docker;
 use crate::providers::local::{Config, Local};
-use crate::transport;
 
 /// How long the command of the sandbox may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -140,17 +140,18 @@ async fn checks(_: Option<&Info>) -> Vec<Check> {
 
 /// Whether the others would have what they need. Of a key only whether there is one.
 async fn providers() -> Vec<Check> {
-    let socket = config::docker_socket();
-    let engine = transport::answers_on_socket(&socket, "/_ping").await;
-    let answers = if engine { "an engine answers" } else { "no engine answers" };
+    let engine = docker::survey().await;
     let key = config::e2b_api_key().is_some();
     vec![
         Check {
             name: "docker",
-            state: "no",
-            found: format!("{answers} at {}", socket.display()),
-            cause: Some("the provider `docker` is not part of this version yet".to_owned()),
-            cure: Some("use local or e2b".to_owned()),
+            state: if engine.is_ok() { "yes" } else { "no" },
+            found: match &engine {
+                Ok(place) => format!("an engine answers at {place}"),
+                Err(_) => "no engine answers".to_owned(),
+            },
+            cause: engine.as_ref().err().map(|error| error.message().to_owned()),
+            cure: engine.as_ref().err().and_then(|error| error.hint().map(str::to_owned)),
         },
         Check {
             name: "e2b",

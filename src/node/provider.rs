@@ -8,6 +8,7 @@ use napi_derive::napi;
 use super::convert::Fields;
 use super::network::network;
 use super::{create, mounts, warm};
+use crate::error::Error;
 use crate::provider as contract;
 use crate::providers::{docker, e2b, local as local_provider};
 
@@ -66,10 +67,36 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
 
 #[napi(skip_typescript)]
 pub fn docker(config: Unknown<'_>) -> napi::Result<Handle> {
-    const OPTIONS: [&str; 8] =
-        ["image", "socketPath", "host", "tls", "resources", "network", "timeout", "runtime"];
-    Fields::of("docker", &config, &OPTIONS)?;
-    Ok(handle(docker::Docker))
+    const OPTIONS: [&str; 9] =
+        ["image", "socketPath", "host", "tls", "resources", "network", "timeout", "runtime", "pull"];
+    let fields = Fields::of("docker", &config, &OPTIONS)?;
+    let config = docker::Config {
+        image: fields.string("image")?,
+        socket_path: fields.string("socketPath")?,
+        host: fields.string("host")?,
+        tls: fields.get("tls")?.map(|tls| certificates(&tls)).transpose()?,
+        resources: create::resources(&fields)?,
+        network: network(&fields)?,
+        timeout: fields.millis("timeout")?.map(|timeout| timeout.as_millis() as u64),
+        runtime: fields.string("runtime")?,
+        pull: match fields.string("pull")?.as_deref() {
+            None | Some("missing") => docker::Pull::Missing,
+            Some("never") => docker::Pull::Never,
+            Some("always") => docker::Pull::Always,
+            Some(other) => {
+                let message = format!("`pull` must be 'missing', 'never' or 'always', got '{other}'");
+                return Err(Error::invalid(message).into());
+            }
+        },
+    };
+    Ok(handle(docker::Docker::new(config)))
+}
+
+/// Who an engine at an address is, and who asks.
+fn certificates(tls: &Unknown<'_>) -> napi::Result<docker::Tls> {
+    let fields = Fields::of("tls", tls, &["ca", "cert", "key"])?;
+    let key = fields.string("key")?.map(docker::Secret::from);
+    Ok(docker::Tls { ca: fields.string("ca")?, cert: fields.string("cert")?, key })
 }
 
 #[napi(js_name = "e2b", skip_typescript)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::provider::Provider;
 
 pub mod docker;
@@ -15,7 +15,7 @@ type Make = fn() -> Arc<dyn Provider>;
 /// Every provider, made with its defaults.
 const BY_NAME: [(&str, Make); 3] = [
     ("local", || Arc::new(local::Local::default())),
-    ("docker", || Arc::new(docker::Docker)),
+    ("docker", || Arc::new(docker::Docker::default())),
     ("e2b", || Arc::new(e2b::E2b::default())),
 ];
 
@@ -26,6 +26,13 @@ pub fn of_this_machine() -> Result<Vec<Arc<dyn Provider>>> {
         None => Ok(BY_NAME[..2].iter().map(|(_, make)| make()).collect()),
         Some(name) => by_name(&name).map(|provider| vec![provider]),
     }
+}
+
+/// What `work` comes to. Once begun, it goes on to its end, even if nobody waits for that any more.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, "the call was cut off").with_source(error))
+    })
 }
 
 fn by_name(name: &str) -> Result<Arc<dyn Provider>> {

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::server::Credentials;
 use crate::config;
 use crate::error::{Error, Result};
 
@@ -32,6 +33,32 @@ pub(super) fn client_config() -> Result<ClientConfig> {
     let mut config = ClientConfig::builder().with_root_certificates(Arc::new(roots)).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Trusts who these say, and tells who asks.
+pub(super) fn with_credentials(credentials: &Credentials) -> Result<ClientConfig> {
+    install_crypto();
+    let wrong = |what: &str, reason: String| Error::invalid(format!("`tls.{what}` cannot be used: {reason}"));
+    let mut roots = RootCertStore::empty();
+    match &credentials.ca {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(pem) => {
+            for certificate in certificates(pem).map_err(|reason| wrong("ca", reason))? {
+                roots.add(certificate).map_err(|error| wrong("ca", words(error)))?;
+            }
+        }
+    }
+    let config = ClientConfig::builder().with_root_certificates(Arc::new(roots));
+    let Some((certificate, key)) = &credentials.client else { return Ok(config.with_no_client_auth()) };
+    let chain = certificates(certificate).map_err(|reason| wrong("cert", reason))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key.reveal().as_bytes()).map_err(|error| wrong("key", words(error)))?;
+    config.with_client_auth_cert(chain, key).map_err(|error| wrong("key", words(error)))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(words)?;
+    if found.is_empty() { Err("it has no certificate as PEM".to_owned()) } else { Ok(found) }
 }
 
 fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {

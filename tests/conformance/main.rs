@@ -9,6 +9,7 @@ mod code;
 mod commands;
 mod copies;
 mod directories;
+mod docker;
 mod e2b;
 mod file_streams;
 mod files;
@@ -32,7 +33,8 @@ mod terminals;
 use computesdk::providers::local::Config;
 
 fn main() -> std::process::ExitCode {
-    let places = [("local", harness::local(Config::default())), ("e2b", e2b::place())];
+    let places =
+        [("local", harness::local(Config::default())), ("docker", docker::place()), ("e2b", e2b::place())];
     harness::run(
         None,
         &places,

@@ -16,6 +16,8 @@ pub(super) struct Measures {
     pub(super) on_the_way: usize,
     /// Bytes of a file that may have been read before they were asked for.
     pub(super) read_ahead: usize,
+    /// How long it may take until what was being made is unmade, once nobody wants it.
+    pub(super) unmade: Duration,
     /// What a URL begins with unless the caller says otherwise.
     pub(super) scheme: &'static str,
 }
@@ -25,6 +27,7 @@ const LOCAL: Measures = Measures {
     unnoticed: Duration::ZERO,
     on_the_way: 0,
     read_ahead: 0,
+    unmade: Duration::ZERO,
     scheme: "http",
 };
 
@@ -33,12 +36,20 @@ const E2B: Measures = Measures {
     unnoticed: Duration::from_secs(3),
     on_the_way: 16 << 20,
     read_ahead: 24 << 20,
+    unmade: Duration::from_secs(15),
     scheme: "https",
 };
 
+const DOCKER: Measures =
+    Measures { on_the_way: 512 << 10, read_ahead: 512 << 10, unmade: Duration::from_secs(5), ..LOCAL };
+
 /// Those of a provider.
 fn of(provider: &str) -> &'static Measures {
-    if provider == "e2b" { &E2B } else { &LOCAL }
+    match provider {
+        "e2b" => &E2B,
+        "docker" => &DOCKER,
+        _ => &LOCAL,
+    }
 }
 
 impl At {

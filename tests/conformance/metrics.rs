@@ -11,11 +11,11 @@ use crate::harness::{At, Case, cases, eventually, sh, shell, soon};
 
 pub(super) const CASES: &[Case] = cases![
     what_is_used_is_within_the_limits if measures,
-    files_are_counted_and_forgotten if measures & sizes,
+    files_are_counted_and_forgotten if measures & sizes & quotas,
     memory_is_counted_and_forgotten if measures & sizes,
     processes_are_counted_and_forgotten if measures & sizes,
     the_share_of_the_processors_is_of_those_that_it_has if measures & sizes,
-    a_sandbox_that_is_full_can_be_measured if measures & sizes,
+    a_sandbox_that_is_full_can_be_measured if measures & sizes & quotas,
     metrics_of_a_sandbox_that_has_ended_are_not_found,
 ];
 

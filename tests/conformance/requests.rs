@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::commands::assert_gone;
-use crate::harness::{At, Case, cases, eventually, sh};
+use crate::harness::{At, Case, cases, eventually, pace, sh};
 
 pub(super) const CASES: &[Case] = cases![
     every_action_does_what_it_says,
@@ -160,9 +160,9 @@ async fn a_command_ends_with_its_client(at: At) {
 
 async fn what_goes_on_in_the_background_outlives_its_request(at: At) {
     let sandbox = at.sandbox().await;
-    let handler = handler(&at, |policy| policy.limits.action = Duration::from_millis(200));
+    let handler = handler(&at, |policy| policy.limits.action = Duration::from_millis(200) * pace());
     let cancel = CancellationToken::new();
-    let body = command(&sandbox, "sleep 1; touch /tmp/done", json!({ "background": true }));
+    let body = command(&sandbox, "sleep 2; touch /tmp/done", json!({ "background": true }));
     let answer = ask_until(&handler, body, cancel.clone()).await;
     assert_eq!((&answer["result"]["isBackground"], &answer["result"]["exitCode"]), (&json!(true), &json!(0)));
     assert!(answer["result"]["pid"].as_u64().unwrap() > 0);

@@ -60,9 +60,10 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What may be so at one place and not at another: the contract leaves it open, or lets it be refused.
-pub(crate) const TRAITS: [(&str, &str); 13] = [
+pub(crate) const TRAITS: [(&str, &str); 14] = [
     ("kill", "Commands are signalled and killed one by one"),
     ("sizes", "`create` decides how large a sandbox is"),
+    ("quotas", "Files have a limit, on a file system of the sandbox' own"),
     ("layers", "The layers of isolation are known"),
     ("json", "Metadata may be anything in JSON"),
     ("endless", "A sandbox may live without end"),

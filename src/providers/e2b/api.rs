@@ -33,15 +33,6 @@ pub(super) struct Api {
     pub(super) place: Place,
 }
 
-/// What `work` comes to. Once begun, it goes on to its end, even if nobody waits for that any more.
-pub(super) async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    tokio::spawn(work).await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, "the call was cut off").with_source(error))
-    })
-}
-
 /// A request that is not sent yet.
 struct Call<'a> {
     about: About<'a>,

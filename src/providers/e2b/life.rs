@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::api::{Api, to_its_end};
+use super::api::Api;
 use super::envd::Fate;
 use super::metadata;
 use super::wire::{Sandbox, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Table;
 use crate::provider::{Enforcement, Info, Limits, Status};
+use crate::providers::to_its_end;
 
 /// How far two clocks may be apart without anybody noticing.
 const CLOCKS: Duration = Duration::from_secs(2);

@@ -31,7 +31,7 @@ use async_trait::async_trait;
 
 pub use self::config::{Config, Secret};
 
-use self::api::{Api, to_its_end};
+use self::api::Api;
 use self::instance::E2bInstance;
 use self::registry::{Claim, Claimed};
 use self::request::{Wanted, is_made_there, is_possible_id};
@@ -40,6 +40,7 @@ use crate::error::{Error, Result};
 use crate::provider::{
     Capabilities, CreateRequest, Filter, Info, Instance, Provider, Snapshot, Snapshots, Status,
 };
+use crate::providers::to_its_end;
 
 /// The provider `e2b`. All values of it in a process that ask with the same key share their handles.
 #[derive(Debug, Default)]

@@ -9,13 +9,13 @@ use crate::error::{Error, ErrorKind};
 
 /// What the error of a file operation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum About {
+pub(in crate::providers) enum About {
     File,
     Directory,
 }
 
 /// The error of a file operation that the sandbox refused.
-pub(super) fn of_file(about: About, path: &str, trouble: &Trouble, errno: i32) -> Error {
+pub(in crate::providers) fn of_file(about: About, path: &str, trouble: &Trouble, errno: i32) -> Error {
     if *trouble == Trouble::NotRegular {
         return Error::invalid(format!("not a regular file: {path}")).with_hint(
             "only regular files are read, written and copied; use a command for pipes, sockets and devices",
@@ -51,7 +51,7 @@ pub(super) fn of_file(about: About, path: &str, trouble: &Trouble, errno: i32) -
 }
 
 /// The error of a rename or a copy that the sandbox refused, or that failed on the way.
-pub(super) fn of_copy(from: &str, to: &str, halt: Halt, errno: i32) -> Error {
+pub(in crate::providers) fn of_copy(from: &str, to: &str, halt: Halt, errno: i32) -> Error {
     let Halt { trouble, below: Blob(below) } = halt;
     // Names from in there: nothing that a terminal or a log would act upon.
     let below = String::from_utf8_lossy(&below).replace(char::is_control, "\u{FFFD}");
@@ -71,7 +71,7 @@ pub(super) fn of_copy(from: &str, to: &str, halt: Halt, errno: i32) -> Error {
 
 /// The error of a command that could not be started because the sandbox has used something up, if that is
 /// what the kernel said.
-pub(super) fn of_exhaustion(errno: i32, processes: u32) -> Option<Error> {
+pub(in crate::providers) fn of_exhaustion(errno: i32, processes: u32) -> Option<Error> {
     let (what, hint) = match Errno::from_raw_os_error(errno) {
         Errno::AGAIN => (
             format!("the sandbox may have no more processes: {processes} at most"),
@@ -100,7 +100,7 @@ pub(super) fn of_exhaustion(errno: i32, processes: u32) -> Option<Error> {
 }
 
 /// The error of a look at what listens in a sandbox.
-pub(super) fn of_looking(errno: i32) -> Error {
+pub(in crate::providers) fn of_looking(errno: i32) -> Error {
     Error::new(ErrorKind::Unavailable, "what listens in the sandbox cannot be told")
         .with_hint("it may have thousands of listeners, or no descriptors left")
         .with_source(std::io::Error::from_raw_os_error(errno))
@@ -114,7 +114,7 @@ pub(super) fn of_measuring(errno: i32) -> Error {
 }
 
 /// The error of a terminal that could not be opened.
-pub(super) fn of_terminal(errno: i32, processes: u32) -> Error {
+pub(in crate::providers) fn of_terminal(errno: i32, processes: u32) -> Error {
     if Errno::from_raw_os_error(errno) == Errno::NOSPC {
         let what = format!("the sandbox may have no more terminals open: {TERMINALS} at most");
         return Error::new(ErrorKind::QuotaExceeded, what)
@@ -370,7 +370,7 @@ pub(super) fn of_sending(error: std::io::Error) -> Error {
 }
 
 /// The error of a sandbox that does not answer.
-pub(super) fn of_silence() -> Error {
+pub(in crate::providers) fn of_silence() -> Error {
     Error::new(ErrorKind::Timeout, "the sandbox does not answer").with_hint("destroy it, or try again")
 }
 
@@ -381,6 +381,6 @@ pub(super) fn of_missing_descriptor() -> Error {
 }
 
 /// The error of a message that the other side should never have sent.
-pub(super) fn nonsense() -> Error {
+pub(in crate::providers) fn nonsense() -> Error {
     Error::new(ErrorKind::Internal, "the sandbox's agent answered what it was not asked")
 }

@@ -22,9 +22,9 @@ use crate::error::{Error, Result};
 use crate::provider::{Content, Entry, Files};
 
 /// Content up to this size goes in one message, without a thread.
-pub(super) const SMALL: usize = 48 * 1024;
+pub(in crate::providers) const SMALL: usize = 48 * 1024;
 /// The longest listing, in bytes: more than all files of a sandbox can be called.
-const LISTING: usize = 128 << 20;
+pub(in crate::providers) const LISTING: usize = 128 << 20;
 
 #[async_trait]
 impl Files for LocalInstance {
@@ -139,14 +139,15 @@ impl LocalInstance {
     }
 }
 
-pub(super) fn refused(about: About, path: &str, reply: Reply) -> Error {
+pub(in crate::providers) fn refused(about: About, path: &str, reply: Reply) -> Error {
     match reply {
         Reply::Failed { trouble, errno, .. } => of_file(about, path, &trouble, errno),
         _ => nonsense(),
     }
 }
 
-pub(super) fn entries(mut listing: &[u8]) -> Option<Vec<Entry>> {
+/// The entries of a listing; `None` if it is none.
+pub(in crate::providers) fn entries(mut listing: &[u8]) -> Option<Vec<Entry>> {
     let mut entries = Vec::new();
     while !listing.is_empty() {
         let (length, rest) = listing.split_first_chunk()?;
@@ -157,7 +158,8 @@ pub(super) fn entries(mut listing: &[u8]) -> Option<Vec<Entry>> {
     Some(entries)
 }
 
-fn entry(entry: protocol::Entry) -> Entry {
+/// An entry as an agent tells of it.
+pub(in crate::providers) fn entry(entry: protocol::Entry) -> Entry {
     let text = |blob: Blob| String::from_utf8_lossy(&blob.0).into_owned();
     let since = Duration::from_millis(entry.modified.unsigned_abs());
     let modified = if entry.modified < 0 {

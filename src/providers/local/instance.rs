@@ -138,7 +138,7 @@ impl LocalInstance {
         if settings.plan.cpus > 0 && !cgroup {
             return Err(error::of_enforcing("cpus", "nothing else limits it"));
         }
-        let ports = Ports::new(Arc::clone(&link));
+        let ports = Ports::new(Arc::<Link>::clone(&link));
         for port in &settings.ports {
             ports.way_to(*port)?;
         }

@@ -16,7 +16,7 @@ use crate::provider::Exit;
 const PIPE: usize = 64 * 1024;
 
 /// The longest [`Halt`]: a path.
-const HALT: usize = 8 * 1024;
+pub(in crate::providers) const HALT: usize = 8 * 1024;
 
 /// A job that runs. Dropped before it has ended, it is killed.
 pub(super) struct Job {

@@ -168,7 +168,7 @@ impl Link {
                 }
                 return;
             }
-            Reply::Ready { .. } | Reply::Broken { .. } => return,
+            Reply::Ready { .. } | Reply::Broken { .. } | Reply::Welcome { .. } | Reply::Life { .. } => return,
             Reply::Started { id, .. }
             | Reply::Opened { id, .. }
             | Reply::Found { id, .. }

@@ -10,8 +10,7 @@ use rustix::net::SocketFlags;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-
-use super::link::Link;
+use tokio_util::sync::CancellationToken;
 
 /// How long nobody is let in where this process can let nobody in, having no descriptors left for example.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -20,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// its own and keeps its place in the `room` for so long; more wait until there is room.
 pub(super) async fn serve<F>(
     listener: AsyncFd<OwnedFd>,
-    link: Arc<Link>,
+    closed: CancellationToken,
     room: Arc<Semaphore>,
     carry: impl Fn(OwnedFd) -> F,
 ) where
@@ -30,7 +29,7 @@ pub(super) async fn serve<F>(
     loop {
         tokio::select! {
             biased;
-            () = link.closed().cancelled() => break,
+            () = closed.cancelled() => break,
             Some(_) = connections.join_next() => {}
             next = next_client(&listener, &room) => {
                 let Ok((client, place)) = next else { break };

@@ -25,9 +25,9 @@ mod contents;
 #[cfg(target_os = "linux")]
 mod descriptor;
 #[cfg(target_os = "linux")]
-mod error;
+pub(in crate::providers) mod error;
 #[cfg(target_os = "linux")]
-mod files;
+pub(in crate::providers) mod files;
 #[cfg(all(target_os = "linux", any(test, fuzzing)))]
 pub(crate) mod fuzz;
 #[cfg(target_os = "linux")]
@@ -35,13 +35,13 @@ mod instance;
 #[cfg(target_os = "linux")]
 mod interpreter;
 #[cfg(target_os = "linux")]
-mod jobs;
+pub(in crate::providers) mod jobs;
 #[cfg(target_os = "linux")]
 mod layer;
 #[cfg(target_os = "linux")]
 mod link;
 #[cfg(target_os = "linux")]
-mod listener;
+pub(in crate::providers) mod listener;
 #[cfg(target_os = "linux")]
 mod metrics;
 #[cfg(target_os = "linux")]
@@ -53,9 +53,9 @@ mod pipe;
 #[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
-mod ports;
+pub(in crate::providers) mod ports;
 #[cfg(target_os = "linux")]
-mod process;
+pub(in crate::providers) mod process;
 #[cfg(target_os = "linux")]
 mod pty;
 #[cfg(target_os = "linux")]
@@ -65,11 +65,11 @@ mod snapshots;
 #[cfg(target_os = "linux")]
 pub mod survey;
 #[cfg(target_os = "linux")]
-mod tcp;
+pub(in crate::providers) mod tcp;
 #[cfg(target_os = "linux")]
 mod template;
 #[cfg(target_os = "linux")]
-mod url;
+pub(in crate::providers) mod url;
 #[cfg(target_os = "linux")]
 mod warm;
 

@@ -8,15 +8,18 @@
 //! [`Ports`], so that nothing of it outlives the sandbox.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::descriptor::watch;
 use super::link::Link;
@@ -28,12 +31,22 @@ use crate::error::{Error, ErrorKind, Result};
 const CONNECTIONS: usize = 1024;
 
 /// How long a server inside may leave a connection waiting before it is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(in crate::providers) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The way into one sandbox.
+#[async_trait]
+pub(in crate::providers) trait Way: Debug + Send + Sync {
+    /// Is cancelled when the sandbox has ended.
+    fn closed(&self) -> &CancellationToken;
+
+    /// Carries a connection to one of its ports, to its end.
+    async fn carry(&self, client: Socket, port: u16) -> io::Result<()>;
+}
 
 /// The ports of one sandbox that can be reached.
 #[derive(Debug)]
-pub(super) struct Ports {
-    link: Arc<Link>,
+pub(in crate::providers) struct Ports {
+    way: Arc<dyn Way>,
     room: Arc<Semaphore>,
     open: Mutex<Open>,
 }
@@ -46,9 +59,9 @@ struct Open {
 }
 
 impl Ports {
-    /// Those of the sandbox at the other end of a link; none can be reached yet.
-    pub(super) fn new(link: Arc<Link>) -> Self {
-        Self { link, room: Arc::new(Semaphore::new(CONNECTIONS)), open: Mutex::default() }
+    /// Those of the sandbox that this way leads into; none can be reached yet.
+    pub(in crate::providers) fn new(way: Arc<dyn Way>) -> Self {
+        Self { way, room: Arc::new(Semaphore::new(CONNECTIONS)), open: Mutex::default() }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -57,9 +70,9 @@ impl Ports {
 
     /// The port of this machine that leads to `port` of the sandbox: always the same one. `None` if the
     /// sandbox has ended.
-    pub(super) fn way_to(&self, port: u16) -> Result<Option<u16>> {
+    pub(in crate::providers) fn way_to(&self, port: u16) -> Result<Option<u16>> {
         let mut open = self.open();
-        if self.link.closed().is_cancelled() {
+        if self.way.closed().is_cancelled() {
             return Ok(None);
         }
         if let Some(here) = open.ways.get(&port) {
@@ -67,11 +80,11 @@ impl Ports {
         }
         let (listener, here) = listen().map_err(|error| no_listener(port, error))?;
         let listener = watch(listener)?;
-        let link = Arc::clone(&self.link);
-        let carried = move |client| connection(client, port, Arc::clone(&link));
+        let way = Arc::clone(&self.way);
+        let carried = move |client| connection(client, port, Arc::clone(&way));
         open.listeners.spawn(listener::serve(
             listener,
-            Arc::clone(&self.link),
+            self.way.closed().clone(),
             Arc::clone(&self.room),
             carried,
         ));
@@ -79,8 +92,8 @@ impl Ports {
         Ok(Some(here))
     }
 
-    /// Waits until nothing of them is left, once the link is closed.
-    pub(super) async fn closed(&self) {
+    /// Waits until nothing of them is left, once the sandbox has ended.
+    pub(in crate::providers) async fn closed(&self) {
         let mut listeners = std::mem::take(&mut self.open().listeners);
         while listeners.join_next().await.is_some() {}
     }
@@ -105,14 +118,22 @@ fn no_listener(port: u16, errno: rustix::io::Errno) -> Error {
 }
 
 /// Carries one connection to its end.
-async fn connection(client: OwnedFd, port: u16, link: Arc<Link>) {
-    let carried = async {
-        let client = Socket::new(client)?;
-        let inside = tokio::time::timeout(PATIENCE, connect(&link, port)).await??;
-        tcp::carry(&link, &client, &inside).await
-    };
+async fn connection(client: OwnedFd, port: u16, way: Arc<dyn Way>) {
+    let carried = async { way.carry(Socket::new(client)?, port).await };
     if let Err(error) = carried.await {
         tracing::debug!(port, %error, "a connection was reset");
+    }
+}
+
+#[async_trait]
+impl Way for Link {
+    fn closed(&self) -> &CancellationToken {
+        self.closed()
+    }
+
+    async fn carry(&self, client: Socket, port: u16) -> io::Result<()> {
+        let inside = tokio::time::timeout(PATIENCE, connect(self, port)).await??;
+        tcp::carry(self, &client, &inside).await
     }
 }
 

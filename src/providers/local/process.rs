@@ -194,7 +194,7 @@ const PID_MAX: u32 = 1 << 22;
 
 /// What came of a program that could not be started: it says so and exits, as in a shell; at a terminal, if it was to
 /// have one.
-pub(super) fn not_run(id: u32, program: &str, errno: i32, terminal: bool) -> Process {
+pub(in crate::providers) fn not_run(id: u32, program: &str, errno: i32, terminal: bool) -> Process {
     let (code, reason) = match rustix::io::Errno::from_raw_os_error(errno) {
         rustix::io::Errno::NOENT => (127, "command not found".to_owned()),
         rustix::io::Errno::ACCESS => (126, "permission denied".to_owned()),

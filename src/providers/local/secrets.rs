@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config;
+use crate::providers::docker;
 
 /// The machine's own. Of some only the whole is meant: what lies below is somebody's work, as often as not.
 const SYSTEM: [&str; 9] = ["/", "/etc", "/proc", "/sys", "/dev", "/run", "/var", "/root", "/home"];
@@ -66,7 +67,7 @@ fn holds(path: &Path) -> Option<String> {
         below.chain([path.to_owned()]).flat_map(|place| KEPT.map(|kept| place.join(kept))).chain(rests(path));
     let kept = places.find(|kept| is_there(kept));
     let engine = || {
-        let sockets = [path.join(ENGINE), config::docker_socket()];
+        let sockets = [path.join(ENGINE), docker::config::socket_here()];
         sockets.into_iter().find(|socket| socket.starts_with(path) && is_there(socket))
     };
     kept.map(|kept| format!("it contains {}, which holds secrets", kept.display()))

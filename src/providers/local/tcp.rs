@@ -27,7 +27,7 @@ const QUIET: Duration = Duration::from_secs(60);
 
 /// A connected socket.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(in crate::providers) struct Socket {
     fd: AsyncFd<OwnedFd>,
     /// Whether writing has failed. The kernel tells of a reset once, and then only that there is no more to
     /// read, as at a good end.
@@ -37,7 +37,7 @@ pub(super) struct Socket {
 impl Socket {
     /// Takes a socket that is connected, or is about to be. Closed before [`Self::finish`], it is reset: half
     /// an answer never looks whole.
-    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub(in crate::providers) fn new(fd: OwnedFd) -> io::Result<Self> {
         sockopt::set_socket_linger(&fd, Some(Duration::ZERO))?;
         look_after(&fd)?;
         Ok(Self { fd: watch(fd).map_err(io::Error::other)?, broken: AtomicBool::new(false) })
@@ -49,7 +49,7 @@ impl Socket {
     }
 
     /// Reads what is there; empty at the end.
-    async fn read(&self) -> io::Result<Vec<u8>> {
+    pub(in crate::providers) async fn read(&self) -> io::Result<Vec<u8>> {
         let read = |fd: &OwnedFd| {
             let mut buffer = Vec::with_capacity(CHUNK);
             // Never waits, whoever else may have the socket and change its flags.
@@ -63,7 +63,8 @@ impl Socket {
         Ok(bytes)
     }
 
-    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Writes all of it.
+    pub(in crate::providers) async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         while !bytes.is_empty() {
             let write = |fd: &OwnedFd| Ok(rustix::net::send(fd, bytes, flags)?);
@@ -75,7 +76,7 @@ impl Socket {
     }
 
     /// Tells the other side that no more will come; one that is gone has no need to know.
-    fn finish(&self) {
+    pub(in crate::providers) fn finish(&self) {
         let _ = sockopt::set_socket_linger(self.fd.get_ref(), None);
         let _ = rustix::net::shutdown(self.fd.get_ref(), Shutdown::Write);
     }

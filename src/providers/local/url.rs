@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::error::{Error, Result};
 
 /// What a URL begins with: `http` unless the caller says otherwise.
-pub(super) fn scheme(protocol: Option<&str>) -> Result<&str> {
+pub(in crate::providers) fn scheme(protocol: Option<&str>) -> Result<&str> {
     match protocol {
         None => Ok("http"),
         Some(plain @ ("http" | "ws")) => Ok(plain),
         Some(secure @ ("https" | "wss")) => Err(Error::unsupported(format!(
-            "`protocol`: a local sandbox's ports are reached as they are, without TLS: no '{secure}'"
+            "`protocol`: a sandbox's ports are reached as they are, without TLS: no '{secure}'"
         ))
         .with_hint(format!("use '{}'", secure.trim_end_matches('s')))),
         Some(other) => {
@@ -20,7 +20,7 @@ pub(super) fn scheme(protocol: Option<&str>) -> Result<&str> {
 }
 
 /// The host in every URL of a sandbox: its `domain`, else the loopback address.
-pub(super) fn host(domain: Option<&str>) -> Result<String> {
+pub(in crate::providers) fn host(domain: Option<&str>) -> Result<String> {
     let Some(domain) = domain else { return Ok(Ipv4Addr::LOCALHOST.to_string()) };
     match domain.parse() {
         Ok(IpAddr::V4(_)) => Ok(domain.to_owned()),

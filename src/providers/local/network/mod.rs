@@ -81,7 +81,7 @@ impl Outlet {
                 let (way, dialer, ours) = (way.clone(), Arc::clone(&dialer), Arc::clone(link));
                 let carry =
                     move |client| connection(client, way.clone(), Arc::clone(&dialer), Arc::clone(&ours));
-                listeners.spawn(listener::serve(listener, Arc::clone(link), Arc::clone(&room), carry));
+                listeners.spawn(listener::serve(listener, link.closed().clone(), Arc::clone(&room), carry));
             }
         }
         Ok(Self { dialer, listeners: Mutex::new(listeners) })
