@@ -428,6 +428,9 @@ impl Pid1 {
             Some((kills, Ok(Begun::Started(started)))) => Ok(self.begun(id, started, kills)),
             Some((_, Err(_))) | None => self.spawn(id, &command),
         };
+        if answer.is_err() {
+            self.warm.over(id);
+        }
         self.tell(id, answer);
         self.warm.refill(&mut self.spawner);
     }

@@ -63,6 +63,8 @@ async fn waiting(sandbox: &Sandbox) -> Option<u32> {
 async fn until_waiting(sandbox: &Sandbox) -> u32 {
     let mut pid = None;
     eventually("a Node.js waits", SOON, async || {
+        // What looks takes time, and a Node.js is started when nobody does.
+        tokio::time::sleep(Duration::from_millis(10)).await;
         pid = waiting(sandbox).await;
         pid.is_some()
     })

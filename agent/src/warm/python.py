@@ -16,6 +16,35 @@ def serve():
     hook, version = sys.excepthook, sys.version_info
     sys.path = [entry for entry in path if entry]
 
+    # Where packages are, and what is read there at every start. What is named there may be made later.
+    site = sys.modules.get('site')
+    places = [*sys.path, getattr(site, 'USER_SITE', None)]
+    places = [place for place in places if place]
+    for place in [*places]:
+        try:
+            for name in posix.listdir(place):
+                if name.endswith('.pth'):
+                    places.append(place + '/' + name)
+                    with open(places[-1], errors='surrogateescape') as lines:
+                        lines = [line.rstrip() for line in lines]
+                    places += [line if line[:1] == '/' else place + '/' + line for line in lines if line]
+        except OSError:
+            pass
+    for name in 'sitecustomize', 'usercustomize':
+        places += [getattr(sys.modules.get(name), '__file__', None) or '']
+
+    def looks():
+        found = []
+        for place in places:
+            try:
+                stat = posix.stat(place)
+                found.append((stat.st_dev, stat.st_ino, stat.st_mtime_ns))
+            except (OSError, ValueError):
+                found.append(None)
+        return found
+
+    looked = looks()
+
     # The memory of Python itself, which every run writes to: at its end, if not before.
     with open('/proc/self/maps', 'rb') as maps:
         maps = [line.split() for line in maps]
@@ -60,28 +89,6 @@ def serve():
                     if sys.modules.get(name) is module and len(module.__dict__) == size:
                         keep(module)
                         del sys.modules[name]
-
-    # Where packages are, and what is read there at every start.
-    site = sys.modules.get('site')
-    places = [*sys.path, getattr(site, 'USER_SITE', None)]
-    places = [place for place in places if place]
-    for place in [*places]:
-        try:
-            places += [place + '/' + name for name in posix.listdir(place) if name.endswith('.pth')]
-        except OSError:
-            pass
-    for name in 'sitecustomize', 'usercustomize':
-        places += [getattr(sys.modules.get(name), '__file__', None) or '']
-
-    def looks():
-        found = []
-        for place in places:
-            try:
-                stat = posix.stat(place)
-                found.append((stat.st_dev, stat.st_ino, stat.st_mtime_ns))
-            except OSError:
-                found.append(None)
-        return found
 
     # What PyRun_SimpleStringFlags is called with, by the hook for exceptions: there, nothing of ours is on the stack.
     code = b''
@@ -150,7 +157,6 @@ def serve():
     PR_SET_DUMPABLE = 4
     pythonapi.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    looked = looks()
     control = _socket.socket(fileno=3)
     gc.collect()
     gc.freeze()
