@@ -1807,7 +1807,7 @@ export declare class Sandbox {
    * @example
    * ```ts
    * const { id } = await sandbox.snapshot({ name: 'with-packages' })
-   * const other = await provider.sandbox.create({ templateId: id })
+   * const other = await compute.sandbox.create({ templateId: id })
    * ```
    */
   snapshot(options?: { name?: string | undefined }): Promise<Snapshot>

@@ -328,7 +328,6 @@ describe('getProcess and processes', () => {
     }
     const plugged = await createCompute({ provider }).sandbox.create()
     await failure(plugged.spawn('true'), UnsupportedError, { message: /spawn/ })
-    await failure(plugged.runCommand('true', { background }), UnsupportedError, { message: /background/ })
     await failure(plugged.getProcess(1), UnsupportedError, { message: /getProcess/ })
     await failure(plugged.processes(), UnsupportedError, { message: /processes/ })
     await failure(plugged.terminal.create(), UnsupportedError, { message: /terminal/ })

@@ -35,6 +35,7 @@ const VALUES = [
   'UnsupportedError',
   'compute',
   'createCompute',
+  'defineProvider',
   'docker',
   'e2b',
   'handleComputeRequest',

@@ -124,6 +124,12 @@ impl Compute {
         })
     }
 
+    /// Those that may have sandboxes.
+    fn inhabited(&self) -> Result<Vec<Arc<dyn Provider>>> {
+        let settings = self.settings();
+        if settings.providers.is_empty() { providers::inhabited() } else { Ok(settings.providers) }
+    }
+
     fn all(&self) -> Result<Vec<Arc<dyn Provider>>> {
         let settings = self.settings();
         if settings.providers.is_empty() { providers::of_this_machine() } else { Ok(settings.providers) }
@@ -131,7 +137,7 @@ impl Compute {
 
     /// The providers that may have a sandbox: the one that is known to have made it before all others.
     fn owners(&self, id: &str) -> Result<Vec<Arc<dyn Provider>>> {
-        let mut providers = self.all()?;
+        let mut providers = self.inhabited()?;
         if let Some(home) = self.homes.of(id)
             && let Some(at) = providers.iter().position(|provider| is_same(provider, &home))
         {
@@ -180,7 +186,7 @@ impl Compute {
     /// and why those could not; if none can, that is the error.
     pub async fn list(&self, filter: &Filter) -> Result<Listed> {
         let strict = self.settings().strict;
-        let providers = self.all()?;
+        let providers = self.inhabited()?;
         let asked = providers.iter().map(|provider| list_at(provider, filter, strict));
         let mut listed = Listed::default();
         let mut answered = false;

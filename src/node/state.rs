@@ -62,7 +62,7 @@ impl Sandbox {
     /// @example
     /// ```ts
     /// const { id } = await sandbox.snapshot({ name: 'with-packages' })
-    /// const other = await provider.sandbox.create({ templateId: id })
+    /// const other = await compute.sandbox.create({ templateId: id })
     /// ```
     #[napi(ts_args_type = "options?: { name?: string | undefined }")]
     pub fn snapshot<'e>(&self, env: &'e Env, options: Unknown<'e>) -> napi::Result<PromiseRaw<'e, Snapshot>> {

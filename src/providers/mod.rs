@@ -28,6 +28,15 @@ pub fn of_this_machine() -> Result<Vec<Arc<dyn Provider>>> {
     }
 }
 
+/// Those of them that may have sandboxes: an engine that nobody has named need not be there.
+pub fn inhabited() -> Result<Vec<Arc<dyn Provider>>> {
+    let mut all = of_this_machine()?;
+    if config::default_provider().is_none() && !docker::config::may_be_here() {
+        all.retain(|provider| provider.name() != "docker");
+    }
+    Ok(all)
+}
+
 /// What `work` comes to. Once begun, it goes on to its end, even if nobody waits for that any more.
 async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     tokio::spawn(work).await.unwrap_or_else(|error| {

@@ -177,6 +177,11 @@ pub(crate) fn socket_here() -> PathBuf {
     all.find(|path| path.exists()).unwrap_or_else(|| PathBuf::from(SOCKETS[0]))
 }
 
+/// Whether there may be an engine: one is named, or its socket is there.
+pub(crate) fn may_be_here() -> bool {
+    config::docker_host().is_some() || socket_here().exists()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
