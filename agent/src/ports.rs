@@ -118,14 +118,7 @@ mod tests {
 
     #[test]
     fn any_list_is_read_without_panic() {
-        // xorshift: the same bytes in every run
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut random = crate::chance::numbers();
         let line = format!("   0: 00000000000000000000000001000000:1F90 00000000:0000 0A {REST}");
         let seed = format!("{HEAD}{line}{line}").into_bytes();
         for _ in 0..100_000 {

@@ -31,24 +31,7 @@ pub fn run(life: Option<&str>, processes: Option<&str>) -> ExitCode {
         return ExitCode::from(3);
     }
     let Ok(links) = Links::many() else { return ExitCode::from(4) };
-    let plan = Plan {
-        host: Vec::new(),
-        links: Vec::new(),
-        programs: Vec::new(),
-        hidden: Vec::new(),
-        names: Vec::new(),
-        disk: 0,
-        inodes: 0,
-        memory: 0,
-        processes,
-        cpus: 0,
-        open_files: u64::MAX,
-        spares: 0,
-        rootfs: None,
-        mounts: Vec::new(),
-        warm: Vec::new(),
-        layers: Vec::new(),
-    };
+    let plan = Plan { processes, open_files: u64::MAX, ..Plan::empty() };
     let life = Life::new(Duration::from_millis(life));
     let code = pid1::run(links, Some(life), None, kills(), None, &plan);
     ExitCode::from(code as u8)

@@ -262,24 +262,7 @@ fn runtime_here(asked: &str, python: Option<&Interpreter>, node: Option<&Interpr
 
 /// A root without anything of the host's in it, and without limits.
 fn bare() -> Plan {
-    Plan {
-        host: Vec::new(),
-        links: Vec::new(),
-        programs: Vec::new(),
-        hidden: Vec::new(),
-        names: Vec::new(),
-        disk: 0,
-        inodes: 0,
-        memory: 0,
-        processes: 0,
-        cpus: 0,
-        open_files: OPEN_FILES,
-        spares: SPARES,
-        rootfs: None,
-        mounts: Vec::new(),
-        warm: Vec::new(),
-        layers: Vec::new(),
-    }
+    Plan { open_files: OPEN_FILES, spares: SPARES, ..Plan::empty() }
 }
 
 /// A root with the programs of the host.

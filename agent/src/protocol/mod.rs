@@ -547,65 +547,29 @@ wire! {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn command() -> Request {
-        Request::Spawn {
-            id: 7,
-            command: Command {
-                argv: vec!["echo".into(), "ü".into()],
-                env: BTreeMap::from([("A".into(), "b=c".into())]),
-                cwd: "/".into(),
-                stdin: true,
-                terminal: Some((80, 24)),
-                script: Some(Blob(vec![0, 255])),
-            },
-        }
-    }
-
-    #[test]
-    fn a_message_comes_back_as_it_was() {
-        let bytes = encode(&command());
-        assert_eq!(decode::<Request>(&bytes), Some(command()));
-    }
-
-    #[test]
-    fn every_prefix_and_every_suffix_is_refused() {
-        let mut bytes = encode(&command());
-        for end in 0..bytes.len() {
-            assert_eq!(decode::<Request>(&bytes[..end]), None);
-        }
-        bytes.push(0);
-        assert_eq!(decode::<Request>(&bytes), None);
-    }
-
-    #[test]
-    fn a_length_that_lies_allocates_nothing() {
-        assert_eq!(decode::<Vec<String>>(&[255, 255, 255, 255]), None);
-        assert_eq!(decode::<Blob>(&[255, 255, 255, 127, 1]), None);
-    }
-
-    #[test]
-    fn any_bytes_are_read_without_panic() {
-        // xorshift: the same bytes in every run
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
-        let seed = encode(&command());
-        for _ in 0..200_000 {
-            let mut bytes = seed.clone();
-            for _ in 0..=random() % 4 {
-                let at = random() as usize % bytes.len();
-                bytes[at] = random() as u8;
-            }
-            let _ = decode::<Request>(&bytes);
-            let _ = decode::<Reply>(&bytes);
+impl Plan {
+    /// Nothing in it, nothing allowed.
+    pub fn empty() -> Self {
+        Self {
+            host: Vec::new(),
+            links: Vec::new(),
+            programs: Vec::new(),
+            hidden: Vec::new(),
+            names: Vec::new(),
+            disk: 0,
+            inodes: 0,
+            memory: 0,
+            processes: 0,
+            cpus: 0,
+            open_files: 0,
+            spares: 0,
+            rootfs: None,
+            mounts: Vec::new(),
+            warm: Vec::new(),
+            layers: Vec::new(),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
