@@ -6,6 +6,8 @@ use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::Provider;
 
+#[cfg(target_os = "linux")]
+mod answers;
 pub mod docker;
 pub mod e2b;
 pub mod local;

@@ -23,8 +23,8 @@ use crate::providers::local::files::{LISTING, SMALL, entries, entry, refused};
 impl Files for DockerInstance {
     async fn read(&self, path: &str, piece: usize) -> Result<Content> {
         let (id, answer, link) = self.ask(|id| Request::Read { id, path: path.to_owned() }).await?;
-        let mut streams = answer.streams.into_iter();
-        match (answer.reply, streams.next(), answer.ending) {
+        let mut beside = answer.beside.into_iter();
+        match (answer.reply, beside.next(), answer.ending) {
             (Reply::Opened { size, .. }, Some(file), _) => {
                 // Sparse files may claim any size; none can hold more than there is.
                 let most = self.limits().disk;
@@ -88,8 +88,8 @@ impl Files for DockerInstance {
 
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
         let (id, answer, link) = self.ask(|id| Request::List { id, path: path.to_owned() }).await?;
-        let Answer { reply, streams, ending } = answer;
-        let (Reply::Started { .. }, Some(pipe), Some(ending)) = (&reply, streams.into_iter().next(), ending)
+        let Answer { reply, beside, ending } = answer;
+        let (Reply::Started { .. }, Some(pipe), Some(ending)) = (&reply, beside.into_iter().next(), ending)
         else {
             return Err(refused(About::Directory, path, reply));
         };
@@ -147,7 +147,7 @@ impl DockerInstance {
     /// Writes a new file beside the old one and puts it into its place when it is complete.
     async fn replace(&self, path: &str, mut content: ByteStream) -> Result<()> {
         let (id, answer, link) = self.ask(|id| Request::Replace { id, path: path.to_owned() }).await?;
-        let (Reply::Opened { .. }, Some(file)) = (&answer.reply, answer.streams.into_iter().next()) else {
+        let (Reply::Opened { .. }, Some(file)) = (&answer.reply, answer.beside.into_iter().next()) else {
             return Err(refused(About::File, path, answer.reply));
         };
         let mut begun = Begun { link: Arc::clone(&link), id: Some(id) };

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
-use super::link::{Answer, Ending, Incoming, Link};
+use super::link::{Answer, Incoming, Link};
 use super::metrics::Meter;
 use super::plan::Facts;
 use super::ports::Inside;
@@ -25,6 +25,7 @@ use crate::process::Table;
 use crate::provider::{
     Attached, Command, Files, Info, Instance, Limits, Metrics, Output, Process, Program, Running, Status,
 };
+use crate::providers::answers::Ending;
 use crate::providers::local::error::{self, About};
 use crate::providers::local::ports::Ports;
 use crate::providers::local::process::not_run;
@@ -497,7 +498,7 @@ impl Instance for DockerInstance {
         let request = self.command(&link, command)?;
         let program = request.argv.first().cloned().unwrap_or_default();
         let (id, answer, link) = self.ask(|id| Request::Spawn { id, command: request }).await?;
-        let Answer { reply, streams, ending } = answer;
+        let Answer { reply, beside, ending } = answer;
         let processes = self.processes_limit();
         let pid = match reply {
             Reply::Started { pid, .. } => pid,
@@ -516,7 +517,7 @@ impl Instance for DockerInstance {
             }
             _ => return Err(error::nonsense()),
         };
-        let process = self.process(id, pid, command, Arc::clone(&link), streams, ending);
+        let process = self.process(id, pid, command, Arc::clone(&link), beside, ending);
         // Nobody would have a handle to it.
         process.inspect_err(|_| link.tell(&Request::Kill { target: id }))
     }

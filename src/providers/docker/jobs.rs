@@ -6,10 +6,11 @@ use bytes::{Bytes, BytesMut};
 use computesdk_agent::protocol::{Blob, Halt, PIECE, Reply, Request, Trouble, decode};
 
 use super::instance::{DockerInstance, PATIENCE};
-use super::link::{Answer, Ending, Link};
+use super::link::{Answer, Link};
 use super::stream::Stream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::Exit;
+use crate::providers::answers::Ending;
 use crate::providers::local::error::{About, nonsense, of_copy, of_file};
 use crate::providers::local::jobs::HALT;
 
@@ -119,9 +120,9 @@ impl DockerInstance {
         to: &str,
         (id, answer, link): (u32, Answer, Arc<Link>),
     ) -> Result<()> {
-        let Answer { reply, streams, ending } = answer;
+        let Answer { reply, beside, ending } = answer;
         let nowhere = |trouble| Halt { trouble, below: Blob::default() };
-        match (reply, streams.into_iter().next(), ending) {
+        match (reply, beside.into_iter().next(), ending) {
             (Reply::Done { .. }, ..) => Ok(()),
             (Reply::Failed { trouble, errno, .. }, ..) => Err(of_copy(from, to, nowhere(trouble), errno)),
             (Reply::Started { .. }, Some(stream), Some(ending)) => {

@@ -5,19 +5,19 @@
 //! read as if an attacker had written it: an answer nobody waits for is dropped, and a message that makes no sense, or
 //! more bytes than there was room for, end the link.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use computesdk_agent::frames::{Frames, ORDER, REPORT, put, put_feed};
 use computesdk_agent::protocol::{Blob, Order, Reply, Report, Request, encode};
 use reqwest::Upgraded;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::raw::Raw;
 use super::stream::{Flow, Stream};
-use crate::provider::Exit;
+use crate::providers::answers::{self, Answers, Heard};
 
 /// Bytes read from the engine at once.
 const CHUNK: usize = 64 * 1024;
@@ -29,17 +29,8 @@ const STREAMS: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Lost;
 
-/// The end of a process, once it has come; the channel closes without one if the link ends first.
-pub(super) type Ending = watch::Receiver<Option<Exit>>;
-
-/// An answer, with what came beside it.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) reply: Reply,
-    pub(super) streams: Vec<Stream>,
-    /// Tells of the end of what was started.
-    pub(super) ending: Option<Ending>,
-}
+/// An answer, with the streams that came beside it.
+pub(super) type Answer = answers::Answer<Stream>;
 
 /// What the agent says first.
 #[derive(Debug)]
@@ -63,10 +54,7 @@ struct State {
     /// The highest byte of the numbers of requests.
     number: u8,
     next: u32,
-    waiting: HashMap<u32, oneshot::Sender<Answer>>,
-    running: HashMap<u32, watch::Sender<Option<Exit>>>,
-    /// Of those that have ended, what was killed because memory had run out.
-    starved: HashSet<u32>,
+    answers: Answers<Stream>,
     streams: HashMap<u32, Arc<Flow>>,
     /// The latest number of a stream: each is larger than the one before.
     latest: u32,
@@ -148,8 +136,7 @@ impl Link {
         match report {
             Report::Told { reply, streams } => {
                 let Some(streams) = self.opened(streams) else { return false };
-                self.deliver(reply, streams);
-                true
+                self.deliver(reply, streams)
             }
             // What nobody has to do with any more may still be on its way.
             Report::Read { stream, bytes } => flow(stream).is_none_or(|flow| flow.take(bytes.0)),
@@ -191,8 +178,7 @@ impl Link {
         let streams = {
             let mut state = self.state();
             self.closed.cancel();
-            state.waiting.clear();
-            state.running.clear();
+            state.answers.clear();
             std::mem::take(&mut state.streams)
         };
         streams.values().for_each(|flow| flow.close());
@@ -200,12 +186,12 @@ impl Link {
 
     /// Whether a command that has ended was killed because memory had run out.
     pub(super) fn has_starved(&self, id: u32) -> bool {
-        self.state().starved.contains(&id)
+        self.state().answers.has_starved(id)
     }
 
     /// Nobody will ask any more how a command has ended.
     pub(super) fn forget(&self, id: u32) {
-        self.state().starved.remove(&id);
+        self.state().answers.forget(id);
     }
 
     /// Is cancelled when the link is closed.
@@ -213,79 +199,37 @@ impl Link {
         &self.closed
     }
 
-    fn deliver(&self, reply: Reply, streams: Vec<Stream>) {
-        let id = match reply {
-            Reply::Exited { id, code, signal } => {
-                let exit = if signal == 0 { Exit::Code(code) } else { Exit::Signal(signal) };
-                let mut state = self.state();
-                if let Some(running) = state.running.remove(&id) {
-                    if running.is_closed() {
-                        state.starved.remove(&id);
-                    }
-                    drop(state);
-                    running.send_replace(Some(exit));
-                }
-                return;
+    /// False if it brings streams that nobody has asked for: to let go of them is something to say for each, and there
+    /// is no end to what an agent can send.
+    fn deliver(&self, reply: Reply, streams: Vec<Stream>) -> bool {
+        let heard = self.state().answers.hear(reply, streams);
+        match heard {
+            Heard::Taken => true,
+            Heard::Unwanted(answer) => {
+                self.undo(&answer);
+                true
             }
-            // The end itself is the next message.
-            Reply::Starved { id } => {
-                let mut state = self.state();
-                if state.running.contains_key(&id) {
-                    state.starved.insert(id);
-                }
-                return;
-            }
-            Reply::Started { id, .. }
-            | Reply::Opened { id, .. }
-            | Reply::Found { id, .. }
-            | Reply::Done { id }
-            | Reply::Socket { id }
-            | Reply::Listening { id, .. }
-            | Reply::Measured { id, .. }
-            | Reply::Failed { id, .. }
-            | Reply::Life { id, .. } => id,
-            _ => return,
-        };
-        let mut state = self.state();
-        let waiter = state.waiting.remove(&id);
-        let ending = matches!(reply, Reply::Started { .. }).then(|| {
-            let (sender, receiver) = watch::channel(None);
-            state.running.insert(id, sender);
-            receiver
-        });
-        drop(state);
-        let answer = Answer { reply, streams, ending };
-        let unwanted = match waiter {
-            Some(waiter) => waiter.send(answer).err(),
-            None => Some(answer),
-        };
-        if let Some(answer) = unwanted {
-            self.undo(&answer);
+            Heard::Unasked(beside) => beside.is_empty(),
         }
     }
 
-    /// Ends what an answer tells of. Whoever asked has gone: nobody else ever would.
     fn undo(&self, answer: &Answer) {
-        match answer.reply {
-            Reply::Started { id, .. } => self.tell(&Request::Kill { target: id }),
-            Reply::Opened { id, .. } => self.tell(&Request::Discard { target: id }),
-            _ => {}
+        if let Some(request) = answer.undoing() {
+            self.tell(&request);
         }
     }
 
     /// Sends a request and waits for its answer.
     pub(super) async fn ask(&self, request: impl FnOnce(u32) -> Request) -> Result<(u32, Answer), Lost> {
-        let (sender, receiver) = oneshot::channel();
-        let id = {
+        let (id, receiver) = {
             let mut state = self.state();
             if self.closed.is_cancelled() {
                 return Err(Lost);
             }
             let id = state.free_number();
-            state.waiting.insert(id, sender);
-            id
+            (id, state.answers.expect(id))
         };
-        let mut asked = Asked { link: self, id, receiver };
+        let mut asked = Asked { link: self, receiver };
         self.tell(&request(id));
         let answer = (&mut asked.receiver).await.map_err(|_| Lost)?;
         Ok((id, answer))
@@ -326,7 +270,7 @@ impl State {
         loop {
             self.next = (self.next + 1) & 0xff_ffff;
             let id = u32::from(self.number) << 24 | self.next;
-            if self.next != 0 && !self.waiting.contains_key(&id) && !self.running.contains_key(&id) {
+            if self.next != 0 && !self.answers.expects(id) {
                 return id;
             }
         }
@@ -354,16 +298,14 @@ async fn write_all(
     let _ = to.shutdown().await;
 }
 
-/// Somebody who waits for an answer. Dropped, an answer that has come and was not seen any more is undone.
+/// Somebody who waits for an answer. Dropped, an answer that was not seen any more is undone, as soon as it has come.
 struct Asked<'a> {
     link: &'a Link,
-    id: u32,
     receiver: oneshot::Receiver<Answer>,
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        self.link.state().waiting.remove(&self.id);
         self.receiver.close();
         if let Ok(answer) = self.receiver.try_recv() {
             self.link.undo(&answer);

@@ -80,7 +80,7 @@ async fn connect(instance: &Arc<DockerInstance>, port: u16) -> io::Result<Stream
 
 async fn connect_by(instance: &Arc<DockerInstance>, v6: bool, port: u16) -> io::Result<Stream> {
     let (_, answer, _) = instance.ask(|id| Request::Socket { id, v6 }).await.map_err(io::Error::other)?;
-    let stream = match (answer.reply, answer.streams.into_iter().next()) {
+    let stream = match (answer.reply, answer.beside.into_iter().next()) {
         (Reply::Socket { .. }, Some(stream)) => stream,
         (Reply::Failed { errno, .. }, _) => return Err(io::Error::from_raw_os_error(errno)),
         _ => return Err(io::Error::other("no socket came")),

@@ -10,10 +10,11 @@ use computesdk_agent::protocol::{PIECE, Request};
 use tokio::time::timeout;
 
 use super::instance::DockerInstance;
-use super::link::{Ending, Link};
+use super::link::Link;
 use super::stream::Stream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Chunk, Control, Exit, Output, Size, Wanted};
+use crate::providers::answers::Ending;
 
 /// How long an agent may take to end a command that it was told to kill.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -55,8 +55,7 @@ impl LocalInstance {
     /// Writes a new file beside the old one and puts it into its place when it is complete.
     pub(super) async fn replace(&self, path: &str, mut content: ByteStream) -> Result<()> {
         let (id, answer) = self.ask(|id| Request::Replace { id, path: path.to_owned() }).await?;
-        let (Reply::Opened { .. }, Some(file)) = (&answer.reply, answer.descriptors.into_iter().next())
-        else {
+        let (Reply::Opened { .. }, Some(file)) = (&answer.reply, answer.beside.into_iter().next()) else {
             return Err(refused(About::File, path, answer.reply));
         };
         let mut begun = Begun { instance: self, id: Some(id) };

@@ -30,8 +30,8 @@ pub(in crate::providers) const LISTING: usize = 128 << 20;
 impl Files for LocalInstance {
     async fn read(&self, path: &str, piece: usize) -> Result<Content> {
         let (id, answer) = self.ask(|id| Request::Read { id, path: path.to_owned() }).await?;
-        let mut descriptors = answer.descriptors.into_iter();
-        match (answer.reply, descriptors.next(), answer.ending) {
+        let mut beside = answer.beside.into_iter();
+        match (answer.reply, beside.next(), answer.ending) {
             (Reply::Opened { .. }, Some(file), _) => self.content_of(path, file, piece).await,
             (Reply::Started { .. }, Some(pipe), Some(ending)) => {
                 let job = Job::new(self, id, path, ending)?;
@@ -76,9 +76,8 @@ impl Files for LocalInstance {
 
     async fn list(&self, path: &str) -> Result<Vec<Entry>> {
         let (id, answer) = self.ask(|id| Request::List { id, path: path.to_owned() }).await?;
-        let Answer { reply, descriptors, ending } = answer;
-        let (Reply::Started { .. }, Some(pipe), Some(ending)) =
-            (&reply, descriptors.into_iter().next(), ending)
+        let Answer { reply, beside, ending } = answer;
+        let (Reply::Started { .. }, Some(pipe), Some(ending)) = (&reply, beside.into_iter().next(), ending)
         else {
             return Err(refused(About::Directory, path, reply));
         };

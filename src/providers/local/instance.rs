@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::broker::{Broker, End, Ticket};
 use super::error;
-use super::link::{Answer, Ending, Link, Lost};
+use super::link::{Answer, Link, Lost};
 use super::metrics::Meters;
 use super::network::{Access, Outlet};
 use super::pipe::Pipe;
@@ -28,6 +28,7 @@ use crate::provider::{
     Attached, Command, Contact, Enforcement, Files, Info, Instance, Limits, Metrics, Networking, Output,
     Process, Program, Running, Snapshotting, Status,
 };
+use crate::providers::answers::Ending;
 
 /// How long the steps of isolation may take, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
@@ -431,7 +432,7 @@ impl Instance for LocalInstance {
         let program = request.argv.first().cloned().unwrap_or_default();
         let warm = &self.settings.warm;
         let (id, answer) = self.ask(|id| warm::request(id, request, command, warm)).await?;
-        let Answer { reply, descriptors, ending } = answer;
+        let Answer { reply, beside, ending } = answer;
         let pid = match reply {
             Reply::Started { pid, .. } => pid,
             Reply::Failed { trouble: Trouble::Program, errno, .. } => {
@@ -449,7 +450,7 @@ impl Instance for LocalInstance {
             }
             _ => return Err(error::nonsense()),
         };
-        let process = self.process(id, pid, command, descriptors, ending);
+        let process = self.process(id, pid, command, beside, ending);
         // Nobody would have a handle to it.
         process.inspect_err(|_| self.tell_now(Request::Kill { target: id }))
     }

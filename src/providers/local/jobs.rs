@@ -7,10 +7,11 @@ use computesdk_agent::protocol::{Blob, Halt, Reply, Request, Trouble, decode};
 
 use super::error::{About, nonsense, of_copy, of_file};
 use super::instance::{LocalInstance, PATIENCE};
-use super::link::{Answer, Ending};
+use super::link::Answer;
 use super::pipe::Pipe;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::Exit;
+use crate::providers::answers::Ending;
 
 /// Bytes read from a pipe at once: what it holds.
 const PIPE: usize = 64 * 1024;
@@ -104,9 +105,9 @@ impl Drop for Job {
 impl LocalInstance {
     /// Waits for a rename or a copy, which says what it failed at.
     pub(super) async fn copied(&self, from: &str, to: &str, (id, answer): (u32, Answer)) -> Result<()> {
-        let Answer { reply, descriptors, ending } = answer;
+        let Answer { reply, beside, ending } = answer;
         let nowhere = |trouble| Halt { trouble, below: Blob::default() };
-        match (reply, descriptors.into_iter().next(), ending) {
+        match (reply, beside.into_iter().next(), ending) {
             (Reply::Done { .. }, ..) => Ok(()),
             (Reply::Failed { trouble, errno, .. }, ..) => Err(of_copy(from, to, nowhere(trouble), errno)),
             (Reply::Started { .. }, Some(pipe), Some(ending)) => {

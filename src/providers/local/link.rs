@@ -4,7 +4,6 @@
 //! comes in is read as if an attacker had written it: an answer nobody waits for is dropped, and a message
 //! that makes no sense ends the link.
 
-use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,13 +16,13 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::Lost::Closed;
 use super::descriptor::watch;
 use crate::error::Result;
-use crate::provider::Exit;
+use crate::providers::answers::{self, Answers, Heard};
 
 /// The largest message of an agent, with room to spare: an entry with a name and a link.
 const REPLY: usize = 16 * 1024;
@@ -37,36 +36,17 @@ pub(super) enum Lost {
     Unsent(std::io::Error),
 }
 
-/// The end of a process, once it has come; the channel closes without one if the sandbox ends first.
-pub(super) type Ending = watch::Receiver<Option<Exit>>;
-
-/// An answer, with what came beside it.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) reply: Reply,
-    pub(super) descriptors: Vec<OwnedFd>,
-    /// Tells of the end of what was started.
-    pub(super) ending: Option<Ending>,
-}
+/// An answer, with the descriptors that came beside it.
+pub(super) type Answer = answers::Answer<OwnedFd>;
 
 #[derive(Debug)]
 pub(super) struct Link {
     /// Gone when the link is closed, however long others keep the link.
     socket: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
     next: AtomicU32,
-    state: Mutex<State>,
+    answers: Mutex<Answers<OwnedFd>>,
     closed: CancellationToken,
     myself: Weak<Self>,
-}
-
-/// Grows with what was asked for, and with nothing that an agent says.
-#[derive(Debug, Default)]
-struct State {
-    /// What has no answer yet; also where whoever asked has gone.
-    waiting: HashMap<u32, oneshot::Sender<Answer>>,
-    running: HashMap<u32, watch::Sender<Option<Exit>>>,
-    /// Of those that have ended, what was killed because memory had run out.
-    starved: HashSet<u32>,
 }
 
 impl Link {
@@ -76,14 +56,14 @@ impl Link {
         Ok(Arc::new_cyclic(|myself| Self {
             socket,
             next: AtomicU32::new(1),
-            state: Mutex::default(),
+            answers: Mutex::default(),
             closed: CancellationToken::new(),
             myself: Weak::clone(myself),
         }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn answers(&self) -> MutexGuard<'_, Answers<OwnedFd>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn socket(&self) -> Result<Arc<AsyncFd<OwnedFd>>, Lost> {
@@ -116,20 +96,19 @@ impl Link {
     /// Ends everything that waits for an answer or an end, and the agent, which lives as long as its link.
     pub(super) fn close(&self) {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut state = self.state();
+        let mut answers = self.answers();
         self.closed.cancel();
-        state.waiting.clear();
-        state.running.clear();
+        answers.clear();
     }
 
     /// Whether a command that has ended was killed because memory had run out.
     pub(super) fn has_starved(&self, id: u32) -> bool {
-        self.state().starved.contains(&id)
+        self.answers().has_starved(id)
     }
 
     /// Nobody will ask any more how a command has ended.
     pub(super) fn forget(&self, id: u32) {
-        self.state().starved.remove(&id);
+        self.answers().forget(id);
     }
 
     /// Is cancelled when the link is closed.
@@ -147,73 +126,28 @@ impl Link {
     }
 
     fn deliver(&self, reply: Reply, descriptors: Vec<OwnedFd>) {
-        let id = match reply {
-            Reply::Exited { id, code, signal } => {
-                let exit = if signal == 0 { Exit::Code(code) } else { Exit::Signal(signal) };
-                let mut state = self.state();
-                if let Some(running) = state.running.remove(&id) {
-                    if running.is_closed() {
-                        state.starved.remove(&id);
-                    }
-                    drop(state);
-                    running.send_replace(Some(exit));
-                }
-                return;
-            }
-            // The end itself is the next message.
-            Reply::Starved { id } => {
-                let mut state = self.state();
-                if state.running.contains_key(&id) {
-                    state.starved.insert(id);
-                }
-                return;
-            }
-            Reply::Ready { .. } | Reply::Broken { .. } | Reply::Welcome { .. } | Reply::Life { .. } => return,
-            Reply::Started { id, .. }
-            | Reply::Opened { id, .. }
-            | Reply::Found { id, .. }
-            | Reply::Done { id }
-            | Reply::Socket { id }
-            | Reply::Listening { id, .. }
-            | Reply::Measured { id, .. }
-            | Reply::Written { id }
-            | Reply::Failed { id, .. } => id,
-        };
-        let mut state = self.state();
-        // What was not asked for is none of ours: not even to be undone, or an agent could keep this process busy.
-        let Some(waiter) = state.waiting.remove(&id) else { return };
-        let ending = matches!(reply, Reply::Started { .. }).then(|| {
-            let (sender, receiver) = watch::channel(None);
-            state.running.insert(id, sender);
-            receiver
-        });
-        drop(state);
-        let answer = Answer { reply, descriptors, ending };
-        if let Err(unwanted) = waiter.send(answer) {
-            self.undo(&unwanted);
+        let heard = self.answers().hear(reply, descriptors);
+        if let Heard::Unwanted(answer) = heard {
+            self.undo(&answer);
         }
     }
 
-    /// Ends what an answer tells of. Whoever asked has gone: nobody else ever would.
     fn undo(&self, answer: &Answer) {
-        match answer.reply {
-            Reply::Started { id, .. } => self.tell(Request::Kill { target: id }),
-            Reply::Opened { id, .. } => self.tell(Request::Discard { target: id }),
-            _ => {}
+        if let Some(request) = answer.undoing() {
+            self.tell(request);
         }
     }
 
     /// Sends a request and waits for its answer.
     pub(super) async fn ask(&self, request: impl FnOnce(u32) -> Request) -> Result<(u32, Answer), Lost> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut state = self.state();
+        let receiver = {
+            let mut answers = self.answers();
             if self.closed.is_cancelled() {
                 return Err(Closed);
             }
-            state.waiting.insert(id, sender);
-        }
+            answers.expect(id)
+        };
         let mut asked = Asked { link: self, id, sent: false, receiver };
         self.send(&request(id)).await?;
         asked.sent = true;
@@ -258,7 +192,7 @@ impl Drop for Asked<'_> {
     fn drop(&mut self) {
         if !self.sent {
             // There will be no answer.
-            self.link.state().waiting.remove(&self.id);
+            self.link.answers().expect_no_more(self.id);
         }
         self.receiver.close();
         if let Ok(answer) = self.receiver.try_recv() {
@@ -299,11 +233,8 @@ mod tests {
             () = link.serve() => panic!("each of them makes sense"),
             () = async { say(&theirs, flood).await; say(&theirs, [Reply::Done { id: 0 }].into_iter()).await } => {}
         }
-        let state = link.state();
-        assert!(
-            state.waiting.is_empty() && state.running.is_empty() && state.starved.is_empty(),
-            "{state:?}"
-        );
+        let answers = link.answers();
+        assert!(answers.is_empty(), "{answers:?}");
         let answered = rustix::net::recv(&theirs, &mut [0_u8; 64][..], RecvFlags::empty());
         assert!(answered.is_err(), "it was answered");
     }

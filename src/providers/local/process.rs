@@ -10,11 +10,11 @@ use computesdk_agent::protocol::Request;
 use tokio::time::timeout;
 
 use super::instance::LocalInstance;
-use super::link::Ending;
 use super::pipe::{CHUNK, Pipe};
 use super::pty::Pty;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Chunk, Control, Exit, Output, Process, Size, Wanted};
+use crate::providers::answers::Ending;
 
 /// Standard output and error of a process.
 #[derive(Debug)]

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 use super::descriptor::{watch, when_ready};
 use super::error::nonsense;
-use super::link::Ending;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Chunk, Output, Size, Wanted};
+use crate::providers::answers::Ending;
 
 /// Bytes read at once: what a terminal holds, as Linux has it.
 const CHUNK: usize = 4096;

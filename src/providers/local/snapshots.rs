@@ -121,7 +121,7 @@ impl Snapshotting for LocalInstance {
             .with_hint("make a sandbox from an earlier one of them, and do there what is to be kept"));
         }
         let answer = self.ask(|id| Request::Written { id }).await?.1;
-        let written = match (answer.reply, answer.descriptors.into_iter().next()) {
+        let written = match (answer.reply, answer.beside.into_iter().next()) {
             (Reply::Written { .. }, Some(written)) => written,
             (Reply::Written { .. }, None) => return Err(error::of_missing_descriptor()),
             (Reply::Failed { errno, .. }, _) => return Err(error::of_measuring(errno)),

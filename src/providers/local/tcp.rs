@@ -147,7 +147,7 @@ async fn inside(link: &Link, v6: bool) -> io::Result<OwnedFd> {
         Lost::Closed => io::ErrorKind::NotConnected.into(),
         Lost::Unsent(error) => error,
     })?;
-    match (answer.reply, answer.descriptors.into_iter().next()) {
+    match (answer.reply, answer.beside.into_iter().next()) {
         (Reply::Socket { .. }, Some(fd)) => {
             fresh(fd, if v6 { AddressFamily::INET6 } else { AddressFamily::INET })
         }
