@@ -205,8 +205,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
         }
-        let written = ready!(Pin::new(&mut this.stream).poll_write(context, bytes))?;
-        inner.world.counters.sent(written);
+        // Counted before it goes: whoever has read it may ask at once.
+        let counters = &inner.world.counters;
+        counters.sent(bytes.len());
+        let result = Pin::new(&mut this.stream).poll_write(context, bytes);
+        let written = if let Poll::Ready(Ok(written)) = result { written } else { 0 };
+        counters.unsent(bytes.len() - written);
+        ready!(result)?;
         if this.incoming.is_some() {
             this.outgoing.pass(&bytes[..written], |_| {});
         }

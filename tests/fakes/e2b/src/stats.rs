@@ -131,9 +131,14 @@ impl Counters {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Bytes went.
+    /// Bytes go.
     pub fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes did not go after all.
+    pub fn unsent(&self, bytes: usize) {
+        self.sent.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 }
 
