@@ -117,6 +117,42 @@ pub(super) const ENDS: &[Snippet] = &[
     plain("import sys; sys.stdout.close()"),
     plain("import os; os.close(1); print('x')"),
     plain("import sys; print('x' * 100000); sys.exit(2)"),
+    plain("class K(KeyboardInterrupt): pass\nraise K"),
+    plain("import sys\nsys.excepthook = lambda *a: sys.__dict__.pop('last_type')\nraise KeyboardInterrupt"),
+    plain("import sys\ndef hook(*a): raise KeyboardInterrupt\nsys.excepthook = hook\n1/0"),
+    // What cannot be written is told by 120, whatever else has happened.
+    plain("import os; r, w = os.pipe(); os.close(r); os.dup2(w, 1); print('x')"),
+    plain("import os; r, w = os.pipe(); os.close(r); os.dup2(w, 1); print('x' * 100000)"),
+    plain("import os; r, w = os.pipe(); os.close(r); os.dup2(w, 1); print('x')\n1/0"),
+    plain("import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1); print('x')"),
+    plain("import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 2); 1/0"),
+    plain("import sys; sys.stdout = open('/dev/full', 'w'); print('x')"),
+    plain("import sys, io; sys.stdout = io.StringIO(); print('x')"),
+    plain(
+        "import sys\nclass Told:\n    def write(self, text): sys.__stdout__.write(text.upper())\n    def flush(self): sys.__stdout__.write('flushed;')\nsys.stdout = Told(); print('x')",
+    ),
+    plain(
+        "import sys, io\nclass T(io.TextIOWrapper):\n    def flush(self): super().flush(); sys.stderr.write('f;')\nsys.stdout = T(sys.stdout.detach()); print('x')",
+    ),
+    plain("import sys; sys.stdout = None; sys.stderr = None; 1/0"),
+    // Wherever it is held, what dies at the end dies alike, in the same order.
+    plain(
+        "import os, sys, builtins, weakref, threading\nclass D:\n    def __init__(self, name): self.name = name\n    def __del__(self, w=os.write): w(1, self.name.encode() + b';')\nmine, _mine = D('main'), D('private')\nring = D('ring'); ring.me = ring\ndef f(held=D('default')): pass\nsys.held, sys._held, sys.zz = D('sys'), D('private sys'), D('last of sys')\nbuiltins.held = D('builtins'); os.held = D('os')\nsys.modules['held'] = D('modules'); sys.path.append(D('path'))\nsys.__interactivehook__.held = D('hook')\nlocal = threading.local(); local.held = D('local')\nweakref.finalize(f, print, 'finalized')\nsys.ring = D('ring of sys'); sys.ring.me = sys.ring",
+    ),
+    plain(
+        "import json, logging\nclass D:\n    def __init__(self, name): self.name = name\n    def __del__(self): print('deleted', self.name)\njson.mine, json.dumps.mine, logging.mine, mine = D('json'), D('dumps'), D('logging'), D('main')",
+    ),
+    plain("import sys; del sys.__interactivehook__; print('x')"),
+    plain("import sys; sys.__interactivehook__ = None; print('x'); 1/0"),
+    plain("f = open('/tmp/kept', 'w'); f.write('x'); f2 = open('/tmp/kept')"),
+    plain(
+        "import sys\nprint(sys.__dict__.get('end'))\nclass D:\n    def __del__(self): print(sys.is_finalizing(), sys.stdout.name)\nd = D()",
+    ),
+    plain("import threading, time; threading.Thread(target=time.sleep, args=(9,), daemon=True).start()"),
+    plain(
+        "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin, daemon=True).start(); print('x')",
+    ),
+    plain("import ctypes; ctypes.CDLL(None).printf(b'of C')"),
 ];
 
 /// What it uses.

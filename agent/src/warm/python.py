@@ -65,7 +65,7 @@ def serve():
     import os
     import _signal
     import _socket
-    from ctypes import c_int, c_size_t, py_object, pythonapi
+    from ctypes import c_int, c_size_t, c_void_p, py_object, pythonapi
 
     linecache = sys.modules.get('linecache')
     # What the code of `-c` looks like in tracebacks is kept with its text from 3.13 on, and by no interface.
@@ -76,19 +76,63 @@ def serve():
         del sys.modules[name]
 
     # To take down large modules takes longer than most code runs, and nobody can tell that it is not done. So they are
-    # kept from it, unless the code has put something of its own there. The hook is what goes first at the end.
-    preloaded = [sys.modules[name] for name in kept - own if type(sys.modules[name]) is type(sys)]
-    large = [(module.__name__, module, len(module.__dict__)) for module in preloaded]
-    keep = pythonapi.Py_IncRef
-    keep.argtypes = [py_object]
+    # kept from it, unless the code has put something of its own there.
+    large = [(name, sys.modules[name]) for name in kept - own if type(sys.modules[name]) is type(sys)]
+    large = [(name, module, len(module.__dict__)) for name, module in large]
+    keep, let_go = pythonapi.Py_IncRef, pythonapi.Py_DecRef
+    keep.argtypes = let_go.argtypes = [py_object]
+    flush, leave_well, leave_now = pythonapi.fflush, pythonapi.exit, posix._exit
+    collect, unfreeze = gc.collect, gc.unfreeze
+    flush.argtypes, leave_well.argtypes = [c_void_p], [c_int]
 
+    def libraries():
+        """How many are loaded: the length of the list that begins with the program's own (`link_map`, dlinfo(3))."""
+        count, entry = 0, pythonapi._handle
+        while entry:
+            count, entry = count + 1, c_void_p.from_address(entry + 24).value
+        return count
+
+    # What the process is to end with, once that is known and nothing is left that could change it.
+    status = None
+
+    def is_told(stream):
+        """Whether all that was written has gone, and that can be asked without anybody's noticing."""
+        if stream is None:
+            return True
+        if type(stream) is not io.TextIOWrapper or type(stream.buffer) is not io.BufferedWriter:
+            return False
+        try:
+            return stream.closed or stream.flush() is None
+        except Exception:
+            return False
+
+    # The hook is what goes first at the end, what is last in `sys` goes when all modules have gone.
     class End:
         def __del__(self):
             if sys.is_finalizing():
-                for name, module, size in large:
+                changed = False
+                while large:
+                    name, module, size = large.pop()
                     if sys.modules.get(name) is module and len(module.__dict__) == size:
-                        keep(module)
                         del sys.modules[name]
+                    else:
+                        changed = True
+                        let_go(module)
+                if changed:
+                    unfreeze()
+                if status is not None and is_told(sys.stdout) and is_told(sys.stderr):
+                    sys.__dict__['end'] = Last()
+
+    # All that is left is Python's own memory: the kernel is quicker to free it, and does so anyway. Libraries that the
+    # code has loaded may have something to do at the end; those that were there have not.
+    class Last:
+        def __init__(self):
+            self.leave = leave_now if libraries() == loaded else leave_well
+
+        def __del__(self):
+            collect()
+            flush(None)
+            self.leave(status)
 
     # What PyRun_SimpleStringFlags is called with, by the hook for exceptions: there, nothing of ours is on the stack.
     code = b''
@@ -115,7 +159,7 @@ def serve():
         def from_param(_):
             return flags
 
-    class Last:
+    class Nothing:
         @staticmethod
         def from_param(_):
             sys.excepthook = hook
@@ -127,12 +171,16 @@ def serve():
             return nothing
 
     def ended(result, *_):
+        nonlocal status
         enter(b'')
         if result == 0:
+            status = 0
             raise SystemExit(0)
-        # What was raised has been told. That it was, is what follows from here.
+        # What was raised has been told. That it was, is what follows from here: 1, or an end by SIGINT.
+        if not issubclass(sys.__dict__.get('last_type', KeyboardInterrupt), KeyboardInterrupt):
+            status = 1
 
-    run.argtypes = [Code, Flags, Last]
+    run.argtypes = [Code, Flags, Nothing]
     run.errcheck = ended
 
     def stream(fd, mode, like):
@@ -152,6 +200,8 @@ def serve():
             data = b' ' + posix.pread(content, posix.fstat(content).st_size, 0)
             posix.close(content)
         return data[1:], fds
+
+    loaded = libraries()
 
     # While it waits, nobody may look into it.
     PR_SET_DUMPABLE = 4
@@ -179,11 +229,14 @@ def serve():
     MADV_POPULATE_WRITE = 23
     for start, end in memory:
         pythonapi.madvise(c_size_t(start), c_size_t(end - start), MADV_POPULATE_WRITE)
+    for _, module, _ in large:
+        len(module.__dict__)
+        keep(module)
     control.close()
     posix.setsid()
     sys.path = path
     sys.path_importer_cache.clear()
-    if large and hasattr(sys, '__interactivehook__'):
+    if hasattr(sys, '__interactivehook__'):
         sys.__interactivehook__.end = End()
     sys.argv = ['-c']
     # What they know of this process is their parent's.
@@ -197,6 +250,9 @@ def serve():
     main.__dict__.clear()
     main.__dict__.update(fresh)
     sys.modules['__main__'] = main
+    # This frame is there until the end, too: what it holds would die late.
+    del main, path
+    module = None
     os.environ.clear()
     posix.environ.clear()
     likes = sys.stdin, sys.stdout, sys.stderr
