@@ -104,8 +104,9 @@ pub fn offer(
         return Err(Errno::CHILD);
     }
     spawn::mark_other(pid, id).map_err(|_| Errno::PERM)?;
-    rustix::net::send(&link, &message, SendFlags::NOSIGNAL).inspect_err(|_| spawn::end(pid))?;
+    // Before it can look.
     spawn::score(pid);
+    rustix::net::send(&link, &message, SendFlags::NOSIGNAL).inspect_err(|_| spawn::end(pid))?;
     if !command.stdin {
         streams.remove(0);
     }
