@@ -20,7 +20,7 @@ use crate::identity::{Identities, Identity};
 use crate::layers::{Layers, Outcome};
 use crate::lent;
 use crate::sandbox::{self, Ground};
-use crate::spares::{Made, Spares};
+use crate::spares::Spares;
 use crate::stage;
 use crate::step::{Result, Step, checked};
 
@@ -37,10 +37,25 @@ struct Broker {
     layers: Layers,
 }
 
+/// A sandbox whose process 1 waits for requests.
+struct Made {
+    pid: i32,
+    /// Where they come from: whoever has it has the sandbox.
+    link: OwnedFd,
+}
+
+/// What the core calls a sandbox.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    /// The request that it was made or taken for.
+    Sandbox(u32),
+    /// Nobody has asked for it yet.
+    Spare(u32),
+}
+
 /// A sandbox that runs, found by the process id of its process 1.
 struct Living {
-    /// The request that it was made for; a spare has none yet.
-    id: Option<u32>,
+    name: Name,
     identity: Identity,
     cgroup: Option<Cgroup>,
     /// Its end was asked for.
@@ -68,10 +83,6 @@ pub fn run() -> ExitCode {
         cgroups.remove();
     }
     ExitCode::SUCCESS
-}
-
-fn give_up(spares: Vec<Made>) {
-    spares.iter().for_each(|spare| kill(spare.pid));
 }
 
 /// Kills a child that has not been waited for: the number is its own until then.
@@ -182,14 +193,10 @@ impl Broker {
                     self.reply(&BrokerReply::Refused { id, failure });
                 }
             }
-            Some(BrokerRequest::Destroy { id }) => {
-                // For a sandbox that is not there `Gone` has been said already.
-                if let Some((pid, living)) = self.living.iter_mut().find(|(_, living)| living.id == Some(id))
-                {
-                    living.doomed = true;
-                    kill(*pid);
-                }
-            }
+            // For a sandbox that is not there `Gone` has been said already.
+            Some(BrokerRequest::Destroy { id }) => self.end(Name::Sandbox(id)),
+            Some(BrokerRequest::Take { id, spare }) => self.take(id, spare),
+            Some(BrokerRequest::Return { spare }) => self.end(Name::Spare(spare)),
             Some(BrokerRequest::Meters { id }) => self.send_meters(id),
             Some(BrokerRequest::Keep { id, layer, bytes, files }) => {
                 if let Err(failure) = self.keep(id, layer, received.descriptors.pop(), (bytes, files)) {
@@ -197,7 +204,7 @@ impl Broker {
                 }
             }
             Some(BrokerRequest::Forget { layer }) => {
-                give_up(self.spares.let_go_of(layer));
+                self.spares.want_none_on(layer);
                 self.layers.forget(layer);
             }
             None => return false,
@@ -205,27 +212,40 @@ impl Broker {
         true
     }
 
-    /// Gives a sandbox to the core: one that was made in advance, or else a new one.
+    /// Makes a sandbox for the core.
     fn create(&mut self, id: u32, plan: Plan) -> Result<()> {
-        if let Some(spare) = self.spares.take(&plan)
-            && let Some(living) = self.living.get_mut(&spare.pid)
-        {
-            living.id = Some(id);
-            return self.hand_over(id, &spare);
-        }
-        let made = self.make(Some(id), &plan)?;
-        give_up(self.spares.want(plan));
-        self.hand_over(id, &made)
+        let made = self.make(Name::Sandbox(id), &plan)?;
+        self.hand_over(&BrokerReply::Created { id }, &made)?;
+        self.spares.want(id, plan);
+        Ok(())
     }
 
-    fn hand_over(&self, id: u32, made: &Made) -> Result<()> {
-        channel::send(&self.control, &encode(&BrokerReply::Created { id }), &[made.link.as_fd()])
+    /// The core has taken a spare.
+    fn take(&mut self, id: u32, spare: u32) {
+        match self.living.values_mut().find(|living| living.name == Name::Spare(spare)) {
+            Some(living) => {
+                living.name = Name::Sandbox(id);
+                self.spares.take();
+            }
+            None => self.reply(&BrokerReply::Gone { id }),
+        }
+    }
+
+    fn end(&mut self, name: Name) {
+        if let Some((pid, living)) = self.living.iter_mut().find(|(_, living)| living.name == name) {
+            living.doomed = true;
+            kill(*pid);
+        }
+    }
+
+    fn hand_over(&self, reply: &BrokerReply, made: &Made) -> Result<()> {
+        channel::send(&self.control, &encode(reply), &[made.link.as_fd()])
             .inspect_err(|_| kill(made.pid))
             .step("hand a sandbox over")
     }
 
     /// Makes a sandbox, which says on its link what became of it.
-    fn make(&mut self, id: Option<u32>, plan: &Plan) -> Result<Made> {
+    fn make(&mut self, name: Name, plan: &Plan) -> Result<Made> {
         let identity = self.identities.take()?;
         let [(gate, child_gate), (link, child_link)] = [sockets()?, sockets()?];
         let limits = self.cgroups.as_mut().and_then(|cgroups| cgroups.make(plan));
@@ -244,7 +264,10 @@ impl Broker {
         drop((child_gate, child_link));
         let ready = admit(pid, plan, &identity, &self.layers, &gate);
         let cgroup = limits.map(Cgroup::shut);
-        self.living.insert(pid, Living { id, identity, cgroup, doomed: false });
+        self.living.insert(pid, Living { name, identity, cgroup, doomed: false });
+        if let Name::Spare(_) = name {
+            self.spares.add();
+        }
         ready.map(|()| Made { pid, link }).inspect_err(|_| kill(pid))
     }
 
@@ -252,21 +275,26 @@ impl Broker {
     /// rights than the sandbox.
     fn keep(&mut self, id: u32, layer: u32, written: Option<OwnedFd>, most: (u64, u64)) -> Result<()> {
         let written = written.ok_or(Errno::MFILE).step("find what it has written")?;
-        let living = self.living.values().find(|living| living.id == Some(id));
+        let living = self.living.values().find(|living| living.name == Name::Sandbox(id));
         let living = living.ok_or(Errno::SRCH).step("find the sandbox")?;
         self.layers.keep(layer, written, &living.identity, most)
     }
 
-    /// Nothing was asked for a while: makes the next spare, or lets go of all.
+    /// Nothing was asked for a while: makes the next spare, or asks for all of them back.
     fn tend_spares(&mut self) {
-        match self.spares.wanted() {
-            Some(plan) => match self.make(None, &plan) {
-                Ok(made) => self.spares.add(made),
-                // Whoever asks for one will be told why.
-                Err(_) => self.spares.want_none(),
-            },
-            None => give_up(self.spares.let_go()),
+        match self.spares.wanted().cloned() {
+            // Whoever asks for one will be told why.
+            Some((like, plan)) if self.make_spare(like, &plan).is_err() => self.spares.want_none(),
+            Some(_) => {}
+            None if self.spares.are_unused() => self.reply(&BrokerReply::Unused),
+            None => {}
         }
+    }
+
+    fn make_spare(&mut self, like: u32, plan: &Plan) -> Result<()> {
+        let spare = self.spares.number();
+        let made = self.make(Name::Spare(spare), plan)?;
+        self.hand_over(&BrokerReply::Spare { spare, like }, &made)
     }
 
     /// Waits for an ended process; false if there is none.
@@ -288,10 +316,16 @@ impl Broker {
                 cgroups.drop(cgroup);
             }
             self.identities.give_back(living.identity);
-            match living.id {
-                Some(id) if starved => self.reply(&BrokerReply::Starved { id }),
-                Some(id) => self.reply(&BrokerReply::Gone { id }),
-                None => self.spares.forget(pid),
+            match living.name {
+                Name::Sandbox(id) if starved => self.reply(&BrokerReply::Starved { id }),
+                Name::Sandbox(id) => self.reply(&BrokerReply::Gone { id }),
+                Name::Spare(_) => {
+                    self.spares.forget(living.doomed);
+                    // Nor may the others last.
+                    if !living.doomed {
+                        self.reply(&BrokerReply::Unused);
+                    }
+                }
             }
         }
         true
@@ -306,7 +340,7 @@ impl Broker {
     }
 
     fn send_meters(&self, id: u32) {
-        let living = self.living.values().find(|living| living.id == Some(id));
+        let living = self.living.values().find(|living| living.name == Name::Sandbox(id));
         let group = self.cgroups.as_ref().zip(living.and_then(|living| living.cgroup.as_ref()));
         let meters = group.map_or_else(Vec::new, |(cgroups, cgroup)| cgroups.meters(cgroup));
         let beside: Vec<_> = meters.iter().map(AsFd::as_fd).collect();

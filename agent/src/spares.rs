@@ -1,8 +1,7 @@
-//! Sandboxes that are made in advance, so that a `create` is a hand-over: a few like the last that was asked for,
-//! made when nothing else is to be done, and let go of when nobody asks any more. One that was used is never used
-//! again.
+//! How many sandboxes are made in advance, so that a `create` is a hand-over: a few like the last that was asked for,
+//! made when nothing else is to be done. The core has them until it takes them, and is asked to give them back when
+//! it has not taken any for a while. One that was used is never used again.
 
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use computesdk_agent::protocol::Plan;
@@ -10,50 +9,37 @@ use rustix::event::Timespec;
 
 /// How long nothing may have been asked before a spare is made: requests that come in one go are not kept waiting.
 const PAUSE: Duration = Duration::from_millis(4);
-/// How long spares are kept that nobody asks for.
+/// How long spares are kept that nobody takes.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// A sandbox whose process 1 waits for requests.
-pub struct Made {
-    pub pid: i32,
-    /// Where they come from: whoever has it has the sandbox.
-    pub link: OwnedFd,
-}
-
-/// Those that nobody has asked for yet.
+/// Those that nobody has taken yet.
 #[derive(Default)]
 pub struct Spares {
-    /// All of them are like this.
-    plan: Option<Plan>,
-    waiting: Vec<Made>,
+    /// What they are like, and the number of the first sandbox that was.
+    model: Option<(u32, Plan)>,
+    waiting: u8,
+    next: u32,
     /// Whether more of them are to be made.
     wanting: bool,
-    /// When one like them was asked for.
-    asked: Option<Instant>,
+    /// When the last was taken or another made, unless they have been asked for since.
+    used: Option<Instant>,
 }
 
 impl Spares {
-    /// The one that has waited longest, if it is as planned.
-    pub fn take(&mut self, plan: &Plan) -> Option<Made> {
-        if self.waiting.is_empty() || self.plan.as_ref() != Some(plan) {
-            return None;
+    /// Sandbox `id` was made: from now on spares are like it, if it is to have any.
+    pub fn want(&mut self, id: u32, plan: Plan) {
+        if plan.spares == 0 {
+            return;
         }
-        self.wanting = true;
-        self.asked = Some(Instant::now());
-        Some(self.waiting.remove(0))
+        if self.model.as_ref().is_none_or(|(_, model)| *model != plan) {
+            self.model = Some((id, plan));
+        }
+        self.want_more();
     }
 
-    /// From now on spares are like this one, if it is to have any. Those that are not are given up.
-    pub fn want(&mut self, plan: Plan) -> Vec<Made> {
-        if plan.spares == 0 {
-            return Vec::new();
-        }
-        let others =
-            if self.plan.as_ref() == Some(&plan) { Vec::new() } else { std::mem::take(&mut self.waiting) };
-        self.plan = Some(plan);
+    fn want_more(&mut self) {
         self.wanting = true;
-        self.asked = Some(Instant::now());
-        others
+        self.used = Some(Instant::now());
     }
 
     /// No more are to be made until somebody asks.
@@ -61,45 +47,52 @@ impl Spares {
         self.wanting = false;
     }
 
-    /// What the next spare is to be, if there are too few.
-    pub fn wanted(&self) -> Option<Plan> {
-        let plan = self.plan.as_ref().filter(|_| self.wanting)?;
-        (self.waiting.len() < usize::from(plan.spares)).then(|| plan.clone())
+    /// None like those that stand on this layer are to be made any more.
+    pub fn want_none_on(&mut self, layer: u32) {
+        self.model.take_if(|(_, plan)| plan.layers.contains(&layer));
     }
 
-    /// One more, like those that are wanted.
-    pub fn add(&mut self, made: Made) {
-        self.waiting.push(made);
+    /// What the next spare is to be like, if there are too few.
+    pub fn wanted(&self) -> Option<&(u32, Plan)> {
+        self.model.as_ref().filter(|(_, plan)| self.wanting && self.waiting < plan.spares)
     }
 
-    /// Forgets one that has ended. Whatever ended it may end the next as well: none is made until somebody asks.
-    pub fn forget(&mut self, pid: i32) {
-        if self.waiting.extract_if(.., |spare| spare.pid == pid).count() > 0 {
-            self.wanting = false;
-        }
+    /// A number for one that is to be made.
+    pub fn number(&mut self) -> u32 {
+        self.next = self.next.wrapping_add(1);
+        self.next
     }
 
-    /// Gives up all of them.
-    pub fn let_go(&mut self) -> Vec<Made> {
+    /// One more waits.
+    pub fn add(&mut self) {
+        self.waiting += 1;
+    }
+
+    /// One of them was taken.
+    pub fn take(&mut self) {
+        self.waiting -= 1;
+        self.want_more();
+    }
+
+    /// One of them has ended. Whatever ended it may end the next as well, unless it was meant to: none is made then
+    /// until somebody asks.
+    pub fn forget(&mut self, meant: bool) {
+        self.waiting -= 1;
+        self.wanting &= meant;
+    }
+
+    /// Whether they are to be given back now: that is asked once.
+    pub fn are_unused(&mut self) -> bool {
         self.wanting = false;
-        std::mem::take(&mut self.waiting)
-    }
-
-    /// Gives up those that stand on this layer, for good.
-    pub fn let_go_of(&mut self, layer: u32) -> Vec<Made> {
-        if !self.plan.as_ref().is_some_and(|plan| plan.layers.contains(&layer)) {
-            return Vec::new();
-        }
-        self.plan = None;
-        self.let_go()
+        self.used.take().is_some()
     }
 
     /// How long to wait for requests before the spares are looked after; `None` if there is nothing to do.
     pub fn patience(&self) -> Option<Timespec> {
-        let patience = match (self.wanted(), self.waiting.is_empty()) {
+        let patience = match (self.wanted(), self.used) {
             (Some(_), _) => PAUSE,
-            (None, false) => KEPT.saturating_sub(self.asked.map_or(Duration::ZERO, |asked| asked.elapsed())),
-            (None, true) => return None,
+            (None, Some(used)) if self.waiting > 0 => KEPT.saturating_sub(used.elapsed()),
+            _ => return None,
         };
         Timespec::try_from(patience).ok()
     }

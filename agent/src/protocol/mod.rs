@@ -313,6 +313,11 @@ wire! {
         Create = 0 { id: u32, plan: Box<Plan>, },
         /// Ends a sandbox. Answered by `Gone` when its last process is.
         Destroy = 1 { id: u32, },
+        /// A sandbox that was made in advance is sandbox `id` from now on. Answered only if it is not there any more: by
+        /// `Gone`.
+        Take = 2 { id: u32, spare: u32, },
+        /// Ends a sandbox that was made in advance.
+        Return = 3 { spare: u32, },
         /// Asks for the files in which the kernel counts what a sandbox uses. Answered by `Meters`.
         Meters = 50 { id: u32, },
         /// Keeps what a sandbox has written as a layer of this number, if it is no more than so many bytes and files.
@@ -335,6 +340,10 @@ wire! {
         Refused = 3 { id: u32, failure: Failure, },
         /// The sandbox is gone, whoever ended it.
         Gone = 4 { id: u32, },
+        /// A sandbox made in advance, like the sandbox `like`. Comes with a socket, as `Created` does.
+        Spare = 5 { spare: u32, like: u32, },
+        /// None that was made in advance was taken for a while: they are to be returned.
+        Unused = 6,
         /// Files of the sandbox's cgroups come with the message, open for reading: memory in use, its statistics,
         /// processes, and, if there is a fourth, time of the processors. None where there are no cgroups.
         Meters = 50 { id: u32, },

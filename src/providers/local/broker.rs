@@ -24,6 +24,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::descriptor;
 use super::error;
+use super::reserve::{Reserve, Spare};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The agent, built for this platform by build.rs.
@@ -47,10 +48,11 @@ pub(super) struct Broker {
 #[derive(Debug, Default)]
 struct State {
     dead: bool,
-    creating: HashMap<u32, oneshot::Sender<Result<OwnedFd>>>,
+    creating: HashMap<u32, (Plan, oneshot::Sender<Result<OwnedFd>>)>,
     living: HashMap<u32, watch::Sender<Option<End>>>,
     measuring: HashMap<u32, oneshot::Sender<Vec<OwnedFd>>>,
     keeping: Keeping,
+    reserve: Reserve,
 }
 
 /// Those who wait for a layer, by its number.
@@ -122,7 +124,7 @@ impl Broker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn serve(&self) {
+    async fn serve(self: &Arc<Self>) {
         let mut buffer = vec![0; DATAGRAM + 1];
         loop {
             let received = self
@@ -141,6 +143,15 @@ impl Broker {
                     self.made(id, descriptors.pop().ok_or_else(error::of_descriptors));
                 }
                 BrokerReply::Refused { id, failure } => self.made(id, Err(error::of_isolation(&failure))),
+                BrokerReply::Spare { spare, like } => {
+                    if let Some(link) = descriptors.pop() {
+                        self.made_in_advance(Spare { number: spare, link }, like);
+                    }
+                }
+                BrokerReply::Unused => {
+                    let unused = self.state().reserve.let_go();
+                    self.give_back(unused);
+                }
                 BrokerReply::Gone { id } => self.bury(id, End::Gone),
                 BrokerReply::Starved { id } => self.bury(id, End::Starved),
                 BrokerReply::Kept { layer, .. } | BrokerReply::Lost { layer, .. } => {
@@ -159,10 +170,23 @@ impl Broker {
         }
     }
 
-    fn made(&self, id: u32, made: Result<OwnedFd>) {
-        let waiter = self.state().creating.remove(&id);
-        if let Some(waiter) = waiter {
-            let _ = waiter.send(made);
+    fn made(self: &Arc<Self>, id: u32, made: Result<OwnedFd>) {
+        let mut state = self.state();
+        let Some((plan, waiter)) = state.creating.remove(&id) else { return };
+        let others = if made.is_ok() { state.reserve.follow(id, plan) } else { Vec::new() };
+        drop(state);
+        let _ = waiter.send(made);
+        self.give_back(others);
+    }
+
+    fn made_in_advance(self: &Arc<Self>, spare: Spare, like: u32) {
+        let unwanted = self.state().reserve.add(spare, like);
+        self.give_back(unwanted);
+    }
+
+    fn give_back(self: &Arc<Self>, spares: impl IntoIterator<Item = Spare>) {
+        for Spare { number, .. } in spares {
+            self.tell(BrokerRequest::Return { spare: number });
         }
     }
 
@@ -174,16 +198,36 @@ impl Broker {
         }
     }
 
-    /// Makes the processes of a sandbox; its agent speaks on the socket that comes back. What a broker that
-    /// is killed was about to make ends with it, so another broker is asked, once.
+    /// Gives a sandbox; its agent speaks on the socket that comes back. What a broker that is killed was about to make
+    /// ends with it, so another broker is asked, once.
     pub(super) async fn create(plan: &Plan) -> Result<(Ticket, OwnedFd)> {
-        match Self::current().await?.make(plan).await? {
+        let broker = Self::current().await?;
+        if let Some(made) = broker.take(plan) {
+            return Ok(made);
+        }
+        match broker.make(plan).await? {
             Some(made) => Ok(made),
             None => Self::current().await?.make(plan).await?.ok_or_else(ended),
         }
     }
 
-    /// Makes them here; `None` if this broker has ended.
+    /// Takes a sandbox that was made in advance. The broker is told, and has nothing to say to it.
+    fn take(self: &Arc<Self>, plan: &Plan) -> Option<(Ticket, OwnedFd)> {
+        let mut state = self.state();
+        let spare = state.reserve.take(plan)?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let request = BrokerRequest::Take { id: number, spare: spare.number };
+        // Before anything else is said of it: what has to wait here would come after its end.
+        if channel::send(self.socket.get_ref(), &encode(&request), &[]).is_err() {
+            state.reserve.put_back(spare);
+            return None;
+        }
+        let (living, gone) = watch::channel(None);
+        state.living.insert(number, living);
+        Some((Ticket { broker: Arc::clone(self), number, gone }, spare.link))
+    }
+
+    /// Has a sandbox made; `None` if this broker has ended.
     async fn make(self: &Arc<Self>, plan: &Plan) -> Result<Option<(Ticket, OwnedFd)>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
@@ -193,7 +237,7 @@ impl Broker {
             if state.dead {
                 return Ok(None);
             }
-            state.creating.insert(number, sender);
+            state.creating.insert(number, (plan.clone(), sender));
             state.living.insert(number, living);
         }
         let ticket = Ticket { broker: Arc::clone(self), number, gone };
@@ -213,11 +257,7 @@ impl Broker {
             Err(error) => return Err(error::of_sending(error)),
         }
         match receiver.await {
-            Ok(Ok(link)) => {
-                rustix::io::ioctl_fionbio(&link, true)
-                    .map_err(|errno| error::of_start(&std::io::Error::from(errno)))?;
-                Ok(Some((ticket, link)))
-            }
+            Ok(Ok(link)) => Ok(Some((ticket, link))),
             Ok(Err(error)) => Err(error),
             Err(_) => Ok(None),
         }
@@ -226,6 +266,16 @@ impl Broker {
     /// Whether it has ended, and all that it had with it.
     pub(super) fn is_dead(&self) -> bool {
         self.state().dead
+    }
+
+    /// Lets go of a layer, and of what stands on it and nobody has asked for.
+    pub(super) fn forget(self: &Arc<Self>, layer: u32) {
+        let mut state = self.state();
+        state.keeping.remove(&layer);
+        let spares = state.reserve.let_go_of(layer);
+        drop(state);
+        self.give_back(spares);
+        self.tell(BrokerRequest::Forget { layer });
     }
 
     /// Looks at who waits for layers.
@@ -325,6 +375,7 @@ impl Drop for Serving {
         state.living.clear();
         state.measuring.clear();
         state.keeping.clear();
+        state.reserve = Reserve::default();
         drop(state);
         self.0.fit.send_if_modified(|fit| {
             let silent = fit.is_none();

@@ -47,8 +47,7 @@ impl Layer {
 
 impl Drop for Layer {
     fn drop(&mut self) {
-        self.broker.keeping(|keeping| drop(keeping.remove(&self.number)));
-        self.broker.tell(BrokerRequest::Forget { layer: self.number });
+        self.broker.forget(self.number);
     }
 }
 

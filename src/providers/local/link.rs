@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::Lost::Closed;
 use super::descriptor::watch;
+use super::error;
 use crate::error::Result;
 use crate::providers::answers::{self, Answers, Heard};
 
@@ -52,6 +53,7 @@ pub(super) struct Link {
 impl Link {
     /// A link over this socket.
     pub(super) fn new(socket: OwnedFd) -> Result<Arc<Self>> {
+        rustix::io::ioctl_fionbio(&socket, true).map_err(|errno| error::of_start(&errno.into()))?;
         let socket = Mutex::new(Some(Arc::new(watch(socket)?)));
         Ok(Arc::new_cyclic(|myself| Self {
             socket,

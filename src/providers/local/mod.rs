@@ -4,7 +4,8 @@
 //! * `plan` – the configuration and a request, resolved to plain data for the agent; `interpreter` finds
 //!   Python and Node on this machine, `template` what they are made from; `mounts` is what they are lent of it, and
 //!   `secrets` what they are not.
-//! * `broker` – the resident program that makes sandboxes; `link` – the socket that leads into one.
+//! * `broker` – the resident program that makes sandboxes; `reserve` – those that it has made in advance; `link` – the
+//!   socket that leads into one.
 //! * `instance`, `process` (over a `pipe` or a `pty`), `files` – the contract, spoken over that link; `contents`,
 //!   `jobs` – what files hold, and what takes time.
 //! * `snapshots` over `layer` – what was kept of sandboxes, for others to be made from.
@@ -58,6 +59,8 @@ pub(in crate::providers) mod ports;
 pub(in crate::providers) mod process;
 #[cfg(target_os = "linux")]
 mod pty;
+#[cfg(target_os = "linux")]
+mod reserve;
 #[cfg(target_os = "linux")]
 mod secrets;
 #[cfg(target_os = "linux")]
