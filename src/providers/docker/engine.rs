@@ -54,10 +54,9 @@ impl Engine {
     }
 
     async fn get<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<Option<T>> {
-        let response = self.send(Method::GET, path, None, "").await?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => read(what, response).await.map(Some),
+        match read(what, self.send(Method::GET, path, None, "").await?).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            result => result.map(Some),
         }
     }
 
@@ -132,10 +131,9 @@ impl Engine {
     /// Ends a container and forgets it. One that is not there, or is about to go, has been.
     pub(super) async fn remove(&self, container: &str) -> Result<()> {
         let path = format!("/containers/{}?force=true&v=true", escaped(container));
-        let response = self.send(Method::DELETE, &path, None, "").await?;
-        match response.status() {
-            StatusCode::NOT_FOUND | StatusCode::CONFLICT => Ok(()),
-            _ => good("remove a container", response).await.map(drop),
+        match good("remove a container", self.send(Method::DELETE, &path, None, "").await?).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => Ok(()),
+            result => result.map(drop),
         }
     }
 

@@ -11,6 +11,9 @@ const LONGEST: usize = 500;
 pub(super) fn of_answer(what: &str, status: StatusCode, said: &str) -> Error {
     let said = tidy(said);
     let kind = match status {
+        // Podman 4 has no other number for either.
+        StatusCode::INTERNAL_SERVER_ERROR if said.contains("already in use") => ErrorKind::AlreadyExists,
+        StatusCode::INTERNAL_SERVER_ERROR if said.contains("no such container") => ErrorKind::NotFound,
         StatusCode::NOT_FOUND => ErrorKind::NotFound,
         StatusCode::CONFLICT => ErrorKind::AlreadyExists,
         StatusCode::UNAUTHORIZED => ErrorKind::Unauthenticated,
