@@ -1055,6 +1055,11 @@ export interface DockerConfig {
   runtime?: Runtime | undefined
   /** When an image is asked of its registry: if it is `'missing'` (default), `'never'`, or `'always'`, for each sandbox. */
   pull?: 'missing' | 'never' | 'always' | undefined
+  /**
+   * Is told what happens while an image comes, so that nobody waits in the dark. The next news waits until it returns, or
+   * the promise that it returns is settled; what it throws ends the pull, and `create` rejects with it.
+   */
+  onPull?: ((progress: PullProgress) => unknown) | undefined
 }
 
 /**
@@ -1896,6 +1901,20 @@ export interface NetworkLogEntry {
   verdict: 'allowed' | 'refused'
   /** Why it was refused; or, of what was allowed, why nothing came of it. */
   reason?: string
+}
+
+/** What has happened to an image that comes from its registry. */
+export interface PullProgress {
+  /** The image, by the name that it was asked for. */
+  image: string
+  /** In the engine's words: `Downloading`, `Pull complete`, … */
+  status: string
+  /** The layer that this is about; without one, it is about the whole image. */
+  layer?: string
+  /** Bytes of the layer that are there, where the engine says so. */
+  current?: number
+  /** Bytes that the layer has, where the engine says so. */
+  total?: number
 }
 
 /** The facts about a sandbox. */

@@ -1056,6 +1056,11 @@ export interface DockerConfig {
   runtime?: Runtime | undefined
   /** When an image is asked of its registry: if it is `'missing'` (default), `'never'`, or `'always'`, for each sandbox. */
   pull?: 'missing' | 'never' | 'always' | undefined
+  /**
+   * Is told what happens while an image comes, so that nobody waits in the dark. The next news waits until it returns, or
+   * the promise that it returns is settled; what it throws ends the pull, and `create` rejects with it.
+   */
+  onPull?: ((progress: PullProgress) => unknown) | undefined
 }
 
 /**

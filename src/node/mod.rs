@@ -25,6 +25,7 @@ mod network;
 mod plugin;
 mod process;
 mod provider;
+mod pull;
 mod reader;
 mod request;
 mod run;

@@ -7,7 +7,7 @@ use napi_derive::napi;
 
 use super::convert::Fields;
 use super::network::network;
-use super::{create, mounts, warm};
+use super::{create, mounts, pull, warm};
 use crate::error::Error;
 use crate::provider as contract;
 use crate::providers::{docker, e2b, local as local_provider};
@@ -67,8 +67,18 @@ pub fn local(config: Unknown<'_>) -> napi::Result<Handle> {
 
 #[napi(skip_typescript)]
 pub fn docker(config: Unknown<'_>) -> napi::Result<Handle> {
-    const OPTIONS: [&str; 9] =
-        ["image", "socketPath", "host", "tls", "resources", "network", "timeout", "runtime", "pull"];
+    const OPTIONS: [&str; 10] = [
+        "image",
+        "socketPath",
+        "host",
+        "tls",
+        "resources",
+        "network",
+        "timeout",
+        "runtime",
+        "pull",
+        "onPull",
+    ];
     let fields = Fields::of("docker", &config, &OPTIONS)?;
     let config = docker::Config {
         image: fields.string("image")?,
@@ -88,6 +98,7 @@ pub fn docker(config: Unknown<'_>) -> napi::Result<Handle> {
                 return Err(Error::invalid(message).into());
             }
         },
+        on_pull: pull::watcher(&fields)?.map(|watcher| Arc::new(watcher) as Arc<dyn docker::Watcher>),
     };
     Ok(handle(docker::Docker::new(config)))
 }

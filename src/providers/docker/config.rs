@@ -1,6 +1,10 @@
 //! What `docker({ … })` takes, and where its engine is.
 
+use std::fmt::Debug;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 
 use crate::code::{self, Language};
 use crate::config;
@@ -38,6 +42,30 @@ pub struct Config {
     pub runtime: Option<String>,
     /// What is done about an image.
     pub pull: Pull,
+    /// Who is told while one comes.
+    pub on_pull: Option<Arc<dyn Watcher>>,
+}
+
+/// Is told what happens while an image comes from its registry.
+#[async_trait]
+pub trait Watcher: Debug + Send + Sync {
+    /// Something has happened. What comes next waits until this returns; an error ends the pull, and the create.
+    async fn comes(&self, news: Coming) -> Result<()>;
+}
+
+/// What has happened to an image that comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coming {
+    /// The image.
+    pub image: String,
+    /// In the engine's words: `Downloading`, `Pull complete`, …
+    pub status: String,
+    /// The layer that this is about; none, if it is the image.
+    pub layer: Option<String>,
+    /// Bytes of the layer that are there.
+    pub current: Option<u64>,
+    /// Bytes that it has.
+    pub total: Option<u64>,
 }
 
 /// Certificates and a key, as PEM.

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use futures_util::StreamExt;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode, Upgraded};
 use serde::Serialize;
@@ -12,16 +10,13 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::config::Place;
-use super::error::{nonsense, of_answer, tidy, unreachable};
-use super::wire::{Container, Image, Listed, Made, NewContainer, Progress, Said, Stats};
-use crate::error::{Error, ErrorKind, Result};
+use super::error::{nonsense, of_answer, unreachable};
+use super::wire::{Container, Image, Listed, Made, NewContainer, Said, Stats};
+use crate::error::{ErrorKind, Result};
 use crate::transport::{Response, Server};
 
 const JSON: Option<&str> = Some("application/json");
 const TAR: Option<&str> = Some("application/x-tar");
-
-/// The longest line that is told while an image comes.
-const LINE: usize = 1 << 20;
 
 /// An engine.
 #[derive(Clone, Debug)]
@@ -75,28 +70,10 @@ impl Engine {
         self.get("look at an image", &format!("/images/{name}/json")).await
     }
 
-    /// Gets an image from its registry. What happens meanwhile is logged.
-    pub(super) async fn pull(&self, name: &str) -> Result<()> {
-        // A name without a tag would be all of its tags.
-        let tag = if name.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) {
-            ""
-        } else {
-            ":latest"
-        };
-        let path = format!("/images/create?fromImage={}", escaped(&format!("{name}{tag}")));
-        let response = self.send(Method::POST, &path, None, "").await?;
-        let response = good("pull an image", response).await.map_err(|error| not_pulled(name, &error))?;
-        let (mut stream, mut line) = (response.stream(), BytesMut::new());
-        while let Some(bytes) = stream.next().await {
-            line.extend_from_slice(&bytes?);
-            while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
-                heed(name, &line.split_to(end + 1))?;
-            }
-            if line.len() > LINE {
-                return Err(nonsense("what it tells of an image is too long"));
-            }
-        }
-        heed(name, &line)
+    /// Has an image come from its registry: what is told of it meanwhile, a line for each piece of news.
+    pub(super) async fn pull(&self, name: &str) -> Result<Response> {
+        let path = format!("/images/create?fromImage={}", escaped(name));
+        good("pull an image", self.send(Method::POST, &path, None, "").await?).await
     }
 
     /// Makes a container of this name; it does not run yet. A name that is taken is `AlreadyExists`.
@@ -211,27 +188,6 @@ async fn good(what: &str, response: Response) -> Result<Response> {
 async fn read<T: DeserializeOwned>(what: &str, response: Response) -> Result<T> {
     let body = good(what, response).await?.bytes().await?;
     serde_json::from_slice(&body).map_err(|error| nonsense(what).with_source(error))
-}
-
-/// Heeds a line of what is told while an image comes.
-fn heed(name: &str, line: &[u8]) -> Result<()> {
-    let Ok(progress) = serde_json::from_slice::<Progress>(line) else { return Ok(()) };
-    if let Some(error) = progress.error {
-        return Err(not_pulled(name, &Error::new(ErrorKind::NotFound, tidy(&error))));
-    }
-    let (status, layer) = (tidy(&progress.status), tidy(progress.id.as_deref().unwrap_or_default()));
-    tracing::info!(image = name, layer, status, "an image comes");
-    Ok(())
-}
-
-fn not_pulled(name: &str, error: &Error) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        format!("the image `{name}` is not there and cannot be pulled: {}", error.message()),
-    )
-    .with_hint(format!(
-        "get it by `docker pull {name}` or `docker load`, or name another: `image`, `templateId`"
-    ))
 }
 
 fn decoded(header: &str) -> Option<serde_json::Value> {

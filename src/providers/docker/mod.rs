@@ -4,6 +4,7 @@
 //! * `engine` over `wire` – the engine's calls; `error` – what it said, in words that tell the cause and the cure.
 //! * `claim` – ids that are about to be given.
 //! * `plan` – the configuration and a request, resolved to a container; and what a container says of its sandbox.
+//! * `image` – what containers are made from, and how it comes.
 //! * `program` over `tar` – the agent, which is process 1 of every container.
 //! * `leftovers` – containers that nobody will ever use.
 //! * `link` over `raw` – the one connection to an agent; `stream` – descriptors in there, over it.
@@ -22,6 +23,8 @@ mod engine;
 mod error;
 #[cfg(target_os = "linux")]
 mod files;
+#[cfg(target_os = "linux")]
+mod image;
 #[cfg(target_os = "linux")]
 mod instance;
 #[cfg(target_os = "linux")]
@@ -49,7 +52,7 @@ mod tar;
 #[cfg(target_os = "linux")]
 mod wire;
 
-pub use config::{Config, Pull, Secret, Tls};
+pub use config::{Coming, Config, Pull, Secret, Tls, Watcher};
 
 /// The provider `docker`. Its sandboxes are seen by every process that reaches the engine.
 #[derive(Debug, Default)]
@@ -96,12 +99,12 @@ mod linux {
     use async_trait::async_trait;
 
     use super::claim::Claim;
-    use super::config::Pull;
+    use super::config::{Pull, Watcher};
     use super::engine::Engine;
     use super::instance::DockerInstance;
     use super::plan::{self, ID, Wanted};
     use super::wire::{Container, NewContainer};
-    use super::{Docker, program};
+    use super::{Docker, image, program};
     use crate::error::{Error, ErrorKind, Result};
     use crate::provider::{Capabilities, CreateRequest, Filter, Info, Instance, Provider, is_possible_id};
     use crate::providers::to_its_end;
@@ -123,9 +126,9 @@ mod linux {
         async fn create(&self, request: &CreateRequest) -> Result<Arc<dyn Instance>> {
             let engine = self.engine()?;
             let wanted = plan::resolve(&self.config, request)?;
-            let pull = self.config.pull;
+            let (pull, watcher) = (self.config.pull, self.config.on_pull.clone());
             let claim = Claim::of(&engine.place, &wanted.id).await;
-            let unheld = to_its_end(async move { make(engine, wanted, pull, claim).await }).await?;
+            let unheld = to_its_end(async move { make(engine, wanted, pull, watcher, claim).await }).await?;
             Ok(unheld.hold()?)
         }
 
@@ -211,8 +214,14 @@ mod linux {
     }
 
     /// Makes a sandbox, and waits until it takes commands. What goes wrong leaves nothing.
-    async fn make(engine: Engine, mut wanted: Wanted, pull: Pull, claim: Claim) -> Result<Unheld> {
-        have_image(&engine, &wanted.image, pull).await?;
+    async fn make(
+        engine: Engine,
+        mut wanted: Wanted,
+        pull: Pull,
+        watcher: Option<Arc<dyn Watcher>>,
+        claim: Claim,
+    ) -> Result<Unheld> {
+        image::provide(&engine, &wanted.image, pull, watcher.as_deref()).await?;
         program::provide(&engine, &wanted.image).await?;
         let instance = match run(&engine, &wanted).await {
             // Somebody has removed the volume, which the engine then has made anew, empty.
@@ -276,36 +285,5 @@ mod linux {
         Error::unsupported(format!("`resources.disk`: {}", error.message()))
             .with_hint("the engine must keep its containers on xfs with project quotas; or leave `disk` out")
             .with_source(error)
-    }
-
-    async fn have_image(engine: &Engine, name: &str, pull: Pull) -> Result<()> {
-        let missing = || {
-            Error::new(ErrorKind::NotFound, format!("the engine has no image `{name}`")).with_hint(format!(
-                "get it by `docker pull {name}`, or let it be pulled: docker({{ pull: 'missing' }})"
-            ))
-        };
-        let known = match pull {
-            Pull::Always => None,
-            Pull::Missing | Pull::Never => engine.image(name).await?,
-        };
-        let image = match (known, pull) {
-            (Some(image), _) => image,
-            (None, Pull::Never) => return Err(missing()),
-            (None, Pull::Missing | Pull::Always) => {
-                engine.pull(name).await?;
-                engine.image(name).await?.ok_or_else(missing)?
-            }
-        };
-        let fits = image.os == "linux" && image.architecture == program::ARCHITECTURE;
-        if fits {
-            return Ok(());
-        }
-        Err(Error::unsupported(format!(
-            "the image `{name}` is for {}/{}, and this build's agent for linux/{}",
-            super::error::tidy(&image.os),
-            super::error::tidy(&image.architecture),
-            program::ARCHITECTURE
-        ))
-        .with_hint("use an engine and an image of this machine's architecture"))
     }
 }

@@ -89,7 +89,16 @@ pub(super) struct Progress {
     #[serde(default)]
     pub(super) status: String,
     pub(super) id: Option<String>,
+    #[serde(default, rename = "progressDetail")]
+    pub(super) detail: Detail,
     pub(super) error: Option<String>,
+}
+
+/// Bytes of a layer that are there, and that there will be.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Detail {
+    pub(super) current: Option<u64>,
+    pub(super) total: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
