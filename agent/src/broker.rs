@@ -4,7 +4,6 @@
 //! in it by somebody who is not there. It never sees a command, a file or a secret: those go straight from
 //! the core to the sandbox. What is kept of a sandbox is copied by a child, with no more than the sandbox's rights.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -19,6 +18,7 @@ use crate::host;
 use crate::identity::{Identities, Identity};
 use crate::layers::{Layers, Outcome};
 use crate::lent;
+use crate::living::{Living, Name, Register};
 use crate::sandbox::{self, Ground};
 use crate::spares::Spares;
 use crate::stage;
@@ -32,7 +32,7 @@ struct Broker {
     identities: Identities,
     cgroups: Option<Cgroups>,
     ground: Ground,
-    living: HashMap<i32, Living>,
+    living: Register,
     spares: Spares,
     layers: Layers,
 }
@@ -42,24 +42,6 @@ struct Made {
     pid: i32,
     /// Where they come from: whoever has it has the sandbox.
     link: OwnedFd,
-}
-
-/// What the core calls a sandbox.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Name {
-    /// The request that it was made or taken for.
-    Sandbox(u32),
-    /// Nobody has asked for it yet.
-    Spare(u32),
-}
-
-/// A sandbox that runs, found by the process id of its process 1.
-struct Living {
-    name: Name,
-    identity: Identity,
-    cgroup: Option<Cgroup>,
-    /// Its end was asked for.
-    doomed: bool,
 }
 
 /// Runs until the core closes its end of the control socket, which is standard input.
@@ -77,7 +59,7 @@ pub fn run() -> ExitCode {
     broker.reply(&BrokerReply::Ready);
     broker.serve(&ends);
     // Every process 1 has asked to die with its parent. The last thing to leave behind are empty cgroups.
-    broker.living.keys().copied().for_each(kill);
+    broker.living.pids().for_each(kill);
     while !broker.living.is_empty() && broker.bury(0) {}
     if let Some(cgroups) = broker.cgroups {
         cgroups.remove();
@@ -151,7 +133,7 @@ impl Broker {
         })();
         match made {
             Ok((identities, cgroups, ground)) => {
-                let (living, spares, layers) = (HashMap::new(), Spares::default(), Layers::default());
+                let (living, spares, layers) = (Register::default(), Spares::default(), Layers::default());
                 Ok(Self { control, identities, cgroups, ground, living, spares, layers })
             }
             Err(failure) => Err((control, failure)),
@@ -222,19 +204,17 @@ impl Broker {
 
     /// The core has taken a spare.
     fn take(&mut self, id: u32, spare: u32) {
-        match self.living.values_mut().find(|living| living.name == Name::Spare(spare)) {
-            Some(living) => {
-                living.name = Name::Sandbox(id);
-                self.spares.take();
-            }
-            None => self.reply(&BrokerReply::Gone { id }),
+        if self.living.rename(Name::Spare(spare), Name::Sandbox(id)) {
+            self.spares.take();
+        } else {
+            self.reply(&BrokerReply::Gone { id });
         }
     }
 
     fn end(&mut self, name: Name) {
-        if let Some((pid, living)) = self.living.iter_mut().find(|(_, living)| living.name == name) {
+        if let Some(living) = self.living.get_mut(name) {
             living.doomed = true;
-            kill(*pid);
+            kill(living.pid);
         }
     }
 
@@ -264,7 +244,7 @@ impl Broker {
         drop((child_gate, child_link));
         let ready = admit(pid, plan, &identity, &self.layers, &gate);
         let cgroup = limits.map(Cgroup::shut);
-        self.living.insert(pid, Living { name, identity, cgroup, doomed: false });
+        self.living.add(Living { pid, name, identity, cgroup, doomed: false });
         if let Name::Spare(_) = name {
             self.spares.add();
         }
@@ -275,7 +255,7 @@ impl Broker {
     /// rights than the sandbox.
     fn keep(&mut self, id: u32, layer: u32, written: Option<OwnedFd>, most: (u64, u64)) -> Result<()> {
         let written = written.ok_or(Errno::MFILE).step("find what it has written")?;
-        let living = self.living.values().find(|living| living.name == Name::Sandbox(id));
+        let living = self.living.get(Name::Sandbox(id));
         let living = living.ok_or(Errno::SRCH).step("find the sandbox")?;
         self.layers.keep(layer, written, &living.identity, most)
     }
@@ -310,7 +290,7 @@ impl Broker {
             let lost = |errno| Failure { step: "keep a snapshot".to_owned(), errno };
             self.reply(&reply.unwrap_or_else(|errno| BrokerReply::Lost { layer, failure: lost(errno) }));
         }
-        if let Some(living) = self.living.remove(&pid) {
+        if let Some(living) = self.living.remove(pid) {
             let starved = self.has_starved(&living, status);
             if let (Some(cgroups), Some(cgroup)) = (&mut self.cgroups, living.cgroup) {
                 cgroups.drop(cgroup);
@@ -340,7 +320,7 @@ impl Broker {
     }
 
     fn send_meters(&self, id: u32) {
-        let living = self.living.values().find(|living| living.name == Name::Sandbox(id));
+        let living = self.living.get(Name::Sandbox(id));
         let group = self.cgroups.as_ref().zip(living.and_then(|living| living.cgroup.as_ref()));
         let meters = group.map_or_else(Vec::new, |(cgroups, cgroup)| cgroups.meters(cgroup));
         let beside: Vec<_> = meters.iter().map(AsFd::as_fd).collect();

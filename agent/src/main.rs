@@ -11,7 +11,7 @@
 //! In reading order:
 //!
 //! * [`broker`] – waits for requests, clones, watches for ends. Single-threaded.
-//! * [`spares`] – sandboxes that are made in advance.
+//! * [`living`] – the sandboxes that run; [`spares`] – those that are made in advance.
 //! * [`stage`] – what all sandboxes share, made once: the files of /etc, the devices.
 //! * [`identity`] – user namespaces and ranges of user ids.
 //! * [`host`] – the directories of the host that a sandbox sees.
@@ -49,6 +49,7 @@ mod layers;
 mod lent;
 mod life;
 mod links;
+mod living;
 mod mounts;
 mod owners;
 mod pid1;
