@@ -11,6 +11,8 @@ mod harness;
 mod ports;
 #[path = "broker/snapshots.rs"]
 mod snapshots;
+#[path = "broker/spares.rs"]
+mod spares;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -24,8 +26,8 @@ use bytes::Bytes;
 use computesdk::command::RunOptions;
 use computesdk::compute;
 use computesdk::error::ErrorKind;
-use computesdk::provider::{CreateRequest, Enforcement, Filter, Resources, Status};
-use computesdk::providers::local::{Config, Local};
+use computesdk::provider::{CreateRequest, Enforcement, Filter, Status};
+use computesdk::providers::local::Config;
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
 
@@ -47,8 +49,6 @@ const CASES: &[Case] = cases![
     more_commands_than_a_sandbox_may_have_are_refused_and_nothing_worse,
     endless_output_is_read_in_bounded_memory,
     a_sparse_file_is_refused_in_bounded_memory,
-    a_sandbox_made_in_advance_is_handed_over_once_and_let_go_of_when_nobody_asks,
-    a_sandbox_made_in_advance_that_has_ended_is_not_handed_over,
 ];
 
 /// How long the end of something may take to be complete.
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     harness::run(
         Some(1),
         &[("local", harness::local(Config { spares: Some(0), ..Config::default() }))],
-        &[CASES, ports::CASES, snapshots::CASES],
+        &[CASES, ports::CASES, snapshots::CASES, spares::CASES],
         &[],
     )
 }
@@ -508,58 +508,4 @@ async fn a_sparse_file_is_refused_in_bounded_memory(at: At) {
     })
     .await;
     assert!(grown < 32 << 20, "{grown} bytes");
-}
-
-/// The process 1 of every sandbox that the broker has made.
-fn made() -> Vec<Process> {
-    let broker = broker().pid;
-    descendants(broker).into_iter().filter(|one| one.parent == broker).collect()
-}
-
-async fn with_spares(before: usize, spares: usize) -> Vec<Process> {
-    eventually("the spares are made", REST, async || made().len() == before + spares).await;
-    made()
-}
-
-async fn a_sandbox_made_in_advance_is_handed_over_once_and_let_go_of_when_nobody_asks(at: At) {
-    let before = at_rest(&at).await;
-    let at = At(Arc::new(Local::default()), &[]);
-    let first = at.sandbox().await;
-    sh(&first, "echo mine > /tmp/mark").await;
-    let ready = with_spares(1, 2).await;
-    let second = at.sandbox().await;
-    assert_eq!(sh(&second, "ls -A /tmp /home/user").await.stdout, "/home/user:\n\n/tmp:\n");
-    // What is another's is no spare.
-    let other = CreateRequest {
-        resources: Resources { processes: Some(64), ..Resources::default() },
-        ..CreateRequest::default()
-    };
-    let third = at.create(other).await;
-    assert_eq!(third.info().await.unwrap().limits.unwrap().processes, Some(64));
-    // From now on it is such ones that are made.
-    with_spares(3, 2).await;
-    second.destroy().await.unwrap();
-    assert_eq!(ready.iter().filter(|one| one.lives()).count(), 1, "only the first: {ready:?}");
-    for sandbox in [first, third] {
-        sandbox.destroy().await.unwrap();
-    }
-    let patience = Duration::from_secs(20);
-    eventually("nothing is kept", patience, async || holdings() == before).await;
-}
-
-async fn a_sandbox_made_in_advance_that_has_ended_is_not_handed_over(at: At) {
-    let before = at_rest(&at).await;
-    let at = At(Arc::new(Local::new(Config { spares: Some(1), ..Config::default() })), &[]);
-    let first = at.sandbox().await;
-    for _ in 0..10 {
-        let all = with_spares(1, 1).await;
-        let spare = all.iter().max_by_key(|one| one.pid).unwrap();
-        spare.kill("-KILL");
-        eventually("it has ended", SETTLED, async || !spare.lives()).await;
-        let next = at.sandbox().await;
-        assert_eq!(sh(&next, "echo works").await.stdout, "works\n");
-        next.destroy().await.unwrap();
-    }
-    first.destroy().await.unwrap();
-    eventually("nothing is kept", Duration::from_secs(20), async || holdings() == before).await;
 }
