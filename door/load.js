@@ -1,6 +1,8 @@
 'use strict'
-// Loads the native half: the one in the package's folder, as a build leaves it, or the platform's own package.
+// Loads the native half: the one in the package's folder, as a build leaves it, or the platform's own package. A bundle
+// has a copy of this file and neither of them: the copy has the original load it, the one in `node_modules`.
 
+const fs = require('node:fs')
 const path = require('node:path')
 const { createRequire } = require('node:module')
 
@@ -39,4 +41,34 @@ function load() {
   })
 }
 
-module.exports = load()
+/** The original of this file, where this is a copy of it: found as whatever runs the bundle finds its packages. */
+function original() {
+  if (globalThis[Symbol.for('computesdk.trace')]) forTracers()
+  // A bundle has a `__dirname` of its own making.
+  if (fs.existsSync(path.join(__dirname, 'load.js'))) return undefined
+  for (const from of [__filename, path.join(process.cwd(), 'bundle.js'), process.argv[1]]) {
+    try {
+      const manifest = createRequire(from).resolve('computesdk/package.json')
+      return path.join(path.dirname(manifest), 'door', 'load.js')
+    } catch {
+      // The next may find it.
+    }
+  }
+  return undefined
+}
+
+/**
+ * Never called: what copies the files that a server needs, such as `output: 'standalone'` of Next.js, reads here which
+ * those are. Turbopack goes by the paths, the tracer of Vercel's in a bundle of webpack's by the import, and then by the
+ * paths. They take the unknown name for any.
+ */
+function forTracers(build) {
+  import(/* webpackIgnore: true */ /* turbopackIgnore: true */ 'computesdk')
+  fs.existsSync(path.join(__dirname, '..', 'package.json'))
+  fs.existsSync(path.join(__dirname, '..', `computesdk.${build}.node`))
+  fs.existsSync(path.join(__dirname, '../../@computesdk', `native-${build}`, 'package.json'))
+  fs.existsSync(path.join(__dirname, '../../@computesdk', `native-${build}`, `computesdk.${build}.node`))
+}
+
+const found = original()
+module.exports = found === undefined ? load() : createRequire(found)(found)
