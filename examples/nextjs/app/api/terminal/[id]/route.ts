@@ -1,0 +1,18 @@
+// Types into a terminal of the visitor's, or changes its size.
+
+import { Refusal } from '@/lib/refusal'
+import { visitorRoute } from '@/lib/route'
+
+interface Context {
+  params: Promise<{ id: string }>
+}
+
+export const POST = visitorRoute<Context>(async ({ body, sandbox }, { params }) => {
+  const terminal = await sandbox.terminal.getById((await params).id)
+  if (terminal === null) throw new Refusal(404, 'There is no such terminal.')
+  const { input, cols, rows } = body
+  if (typeof input === 'string') await terminal.write(input)
+  else if (typeof cols === 'number' && typeof rows === 'number') await terminal.resize(cols, rows)
+  else throw new Refusal(400, 'Give `input`, or `cols` and `rows`.')
+  return Response.json({ success: true })
+})

@@ -1,0 +1,5 @@
+import { Playground } from './playground/playground'
+
+export default function Page() {
+  return <Playground />
+}
