@@ -59,8 +59,8 @@ function original() {
 
 /**
  * Never called: what copies the files that a server needs, such as `output: 'standalone'` of Next.js, reads here which
- * those are. Turbopack goes by the paths, the tracer of Vercel's in a bundle of webpack's by the import, and then by the
- * paths. They take the unknown name for any.
+ * those are. Turbopack goes by the paths; the tracer of Vercel's, in a bundle of webpack's, by the import to the original,
+ * and there by the paths. Both take the unknown name for any.
  */
 function forTracers(build) {
   import(/* webpackIgnore: true */ /* turbopackIgnore: true */ 'computesdk')

@@ -11,7 +11,8 @@ export function ensureChromium() {
   if (existsSync(CHROMIUM)) return
   try {
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-    const apt = (...args) => execFileSync('apt-get', ['-q', ...args], { stdio: 'pipe', timeout: 300_000, env })
+    const apt = (...args) =>
+      execFileSync('apt-get', ['-q', ...args], { stdio: 'pipe', timeout: 300_000, env })
     apt('update')
     apt('install', '-y', '--no-install-recommends', 'chromium', 'fonts-dejavu-core')
   } catch (error) {
@@ -48,7 +49,7 @@ export async function type(page, code) {
 /** Waits until an element has a text, and gives all of its text. */
 export async function shows(locator, text, timeout = 15_000) {
   await locator.filter({ hasText: text }).first().waitFor({ timeout })
-  return await locator.innerText()
+  return await locator.textContent()
 }
 
 /** Runs what is in the editor. */

@@ -29,6 +29,8 @@ export function eventStream(
     if ((writer.desiredSize ?? 0) > 0) send(': still here\n\n').catch(leave)
   }, SILENCE)
 
+  // The head of the response goes out with the first of its body.
+  send(': begun\n\n').catch(leave)
   void work(tell, gone.signal)
     .catch(async (error) => {
       if (!gone.signal.aborted) await tell('error', told(error))

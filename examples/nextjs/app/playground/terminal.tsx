@@ -119,13 +119,26 @@ function connect(xterm: Xterm, id: string) {
 
 /** The page's colours, as they are now. */
 function themeOf(place: HTMLElement) {
-  const style = getComputedStyle(place)
-  return {
-    background: style.backgroundColor,
-    foreground: style.color,
-    cursor: style.color,
-    selectionBackground: 'rgb(128 128 128 / 35%)',
+  const { color, backgroundColor } = getComputedStyle(place)
+  const sample = place.appendChild(document.createElement('span'))
+  const colour = (name: string) => {
+    sample.style.color = `var(--${name})`
+    return getComputedStyle(sample).color
   }
+  const theme = {
+    background: backgroundColor,
+    foreground: color,
+    cursor: color,
+    selectionBackground: 'rgb(128 128 128 / 35%)',
+    red: colour('bad'),
+    green: colour('accent'),
+    yellow: colour('number'),
+    blue: colour('name'),
+    magenta: colour('keyword'),
+    cyan: colour('string'),
+  }
+  sample.remove()
+  return theme
 }
 
 function fontOf(place: HTMLElement) {

@@ -9,13 +9,15 @@ import { visitorRoute } from '@/lib/route'
 const MOST = 4
 /** Characters that may wait for a slow client. What comes beyond them is left out. */
 const WAITING = 2 ** 20
+/** The directory, in green. */
+const PROMPT = '\\[\\e[32m\\]\\w\\[\\e[0m\\] \\$ '
 
 export const POST = visitorRoute(async ({ request, body, sandbox }) => {
   if ((await sandbox.terminal.list()).length >= MOST)
     throw new Refusal(429, `There are ${MOST} terminals already.`)
   // What is no size is refused there.
   const { cols, rows } = body as { cols?: number; rows?: number }
-  const terminal = await sandbox.terminal.create({ cols, rows })
+  const terminal = await sandbox.terminal.create({ cols, rows, env: { PS1: PROMPT } })
   return eventStream(request, async (tell, gone) => {
     try {
       await tell('open', { id: terminal.id })
