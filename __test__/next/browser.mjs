@@ -72,6 +72,7 @@ export async function inTerminal(page, line, expected) {
   const terminal = page.getByRole('region', { name: 'Terminal' })
   const open = terminal.getByRole('button', { name: 'Open terminal' })
   if (await open.isVisible()) await open.click()
+  await terminal.locator('.xterm-screen').click()
   await shows(terminal.locator('.xterm-rows'), /\$/)
   await page.keyboard.type(`${line}\n`)
   assert.match(await shows(terminal.locator('.xterm-rows'), expected), expected)

@@ -80,7 +80,7 @@ async function show(place: HTMLElement, gone: AbortSignal, onQuiet: () => void) 
       gone,
     )) {
       if (name === 'open') connect(xterm, data.id)
-      else if (name === 'data') xterm.write(data.text)
+      else if (name === 'data') await new Promise<void>((done) => xterm.write(data.text, done))
       else if (name === 'exit') xterm.write(`\r\n[ended with ${data.exitCode}]`)
       else throw new Error(data.error)
       clearTimeout(silence)

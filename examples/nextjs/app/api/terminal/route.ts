@@ -2,13 +2,12 @@
 // response is read.
 
 import { eventStream } from '@/lib/events'
+import { Latest } from '@/lib/latest'
 import { Refusal } from '@/lib/refusal'
 import { visitorRoute } from '@/lib/route'
 
 /** Terminals of one visitor. */
 const MOST = 4
-/** Characters that may wait for a slow client. What comes beyond them is left out. */
-const WAITING = 2 ** 20
 /** The directory, in green. */
 const PROMPT = '\\[\\e[32m\\]\\w\\[\\e[0m\\] \\$ '
 
@@ -21,24 +20,18 @@ export const POST = visitorRoute(async ({ request, body, sandbox }) => {
   return eventStream(request, async (tell, gone) => {
     try {
       await tell('open', { id: terminal.id })
+      // A terminal does not wait for whoever looks at it.
+      const shown = new Latest((text) => tell('data', { text }))
       const exitCode = await new Promise<number | undefined>((resolve) => {
         gone.addEventListener('abort', () => resolve(undefined), { once: true })
         if (gone.aborted) resolve(undefined)
         const decoder = new TextDecoder()
-        let waiting = 0
         terminal.onData = (data) => {
-          const text = decoder.decode(data, { stream: true })
-          if (waiting > WAITING) return
-          waiting += text.length
-          tell('data', { text }).then(
-            () => {
-              waiting -= text.length
-            },
-            () => resolve(undefined),
-          )
+          shown.add(decoder.decode(data, { stream: true })).catch(() => resolve(undefined))
         }
         terminal.onExit = resolve
       })
+      await shown.add('')
       if (exitCode !== undefined) await tell('exit', { exitCode })
     } finally {
       await terminal.kill()
