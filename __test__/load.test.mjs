@@ -1,7 +1,7 @@
 // How the package is loaded: as ESM and as CommonJS, in workers, and where there is no binary.
 
 import assert from 'node:assert/strict'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -121,6 +121,43 @@ describe('the package', () => {
     const answer = await new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject))
     assert.equal(answer, 'same')
     await box.destroy()
+  })
+})
+
+describe('in a bundle', () => {
+  /** What becomes of a copy of the loader, as bundlers make one, in an app that has the package, or has it not. */
+  async function loaded({ modules = 'node_modules', path }) {
+    const app = mkdtempSync(join(tmpdir(), 'computesdk-bundle-'))
+    mkdirSync(join(app, modules), { recursive: true })
+    symlinkSync(ROOT, join(app, modules, 'computesdk'))
+    const original = join(ROOT, 'door/load.js')
+    const copy = `const native = (function (module) {
+      ${readFileSync(original, 'utf8')}
+      return module.exports
+    })({})
+    console.log(native === require(${JSON.stringify(original)}))`
+    const paths = `const __filename = '${path}/load.js', __dirname = '${path}'\n`
+    const args = path === undefined ? [join(app, 'bundle.js')] : ['-e', `${paths}{${copy}}`]
+    writeFileSync(join(app, 'bundle.js'), copy)
+    const told = await start(process.execPath, args, { cwd: path === undefined ? '/' : app }).ended
+    rmSync(app, { recursive: true })
+    return told
+  }
+
+  test('the native half is that of the original in node_modules', async () => {
+    const { stdout, stderr } = await loaded({})
+    assert.equal(stdout, 'true\n', stderr)
+  })
+
+  test('the original is found from where the program runs, if the bundle has made up its own place', async () => {
+    const { stdout, stderr } = await loaded({ path: '/ROOT/door' })
+    assert.equal(stdout, 'true\n', stderr)
+  })
+
+  test('without the original the error names what to install', async () => {
+    const { code, stderr } = await loaded({ modules: 'elsewhere' })
+    assert.equal(code, 1)
+    assert.match(stderr, /no native binary .* Install @computesdk\/native-/)
   })
 })
 
