@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 'use strict'
-// The command line. What it does is in src/cli; here is what belongs to the process: its arguments, the signals that
-// it gets, and its exit code.
+// The command line. What it does is in src/cli, and in door/mcp for `mcp`; here is what belongs to the process: its
+// arguments, the signals that it gets, and its exit code.
 
 const { constants } = require('node:os')
 
@@ -9,9 +9,10 @@ const words = process.argv.slice(2)
 // Told apart from what a program that is run exits with.
 const FAILED = words[0] === 'doctor' ? 1 : 125
 
-function main() {
+async function main() {
   const native = require('../door/load.js')
   const cancellation = native.cancellation()
+  const stop = new AbortController()
   let caught
   for (const name of ['SIGHUP', 'SIGINT', 'SIGTERM']) {
     process.on(name, () => {
@@ -19,17 +20,19 @@ function main() {
       if (caught) process.exit(caught)
       caught = 128 + constants.signals[name]
       native.cancel(cancellation)
+      stop.abort()
     })
   }
-  return native.commandLine(words, cancellation).then((code) => process.exit(caught ?? code))
+  const [command, ...rest] = words
+  const code = await (command === 'mcp'
+    ? require('../door/mcp/server.js').serve(rest, stop.signal)
+    : native.commandLine(words, cancellation))
+  process.exit(caught ?? code)
 }
 
 function fail(error) {
-  process.stderr.write(`computesdk: ${error?.message ?? error}\n`, () => process.exit(FAILED))
+  const hint = error?.hint ? `  hint: ${error.hint}\n` : ''
+  process.stderr.write(`computesdk: ${error?.message ?? error}\n${hint}`, () => process.exit(FAILED))
 }
 
-try {
-  main().catch(fail)
-} catch (error) {
-  fail(error)
-}
+main().catch(fail)

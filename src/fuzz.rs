@@ -3,7 +3,7 @@
 //! A function panics if what it feeds does, or if a promise is broken that holds for all bytes. What was found to be
 //! worth feeding is kept in `fuzz/corpus`, and every test run feeds it again.
 
-use crate::cli::arguments;
+use crate::cli::{arguments, mcp};
 use crate::code::{self, Language};
 use crate::providers::e2b::fuzz as e2b;
 use crate::providers::local::fuzz as local;
@@ -43,7 +43,8 @@ pub fn feed(name: &str, bytes: &[u8]) {
 
 /// A command line, a word on each line.
 fn arguments(bytes: &[u8]) {
-    let words = String::from_utf8_lossy(bytes).split('\n').map(str::to_owned).collect();
+    let words: Vec<_> = String::from_utf8_lossy(bytes).split('\n').map(str::to_owned).collect();
+    let _ = mcp::settings(words.clone());
     let _ = arguments::parse(words);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::HELP;
 use crate::error::{Error, Result};
-use crate::provider::{CreateRequest, Network, Resources};
+use crate::provider::{CreateRequest, Network};
 
 const RUN_HELP: &str = "\
 Runs one thing in a fresh sandbox, which ends with it.
@@ -88,7 +88,7 @@ pub fn parse(words: Vec<String>) -> Result<Command> {
         Some("doctor") => doctor(words),
         Some("run") => run(words),
         Some(other) => Err(Error::invalid(format!("there is no command `{other}`"))
-            .with_hint("there are run and doctor: `computesdk --help`")),
+            .with_hint("there are run, mcp and doctor: `computesdk --help`")),
     }
 }
 
@@ -105,8 +105,7 @@ fn doctor(words: impl Iterator<Item = String>) -> Result<Command> {
 }
 
 fn run(mut words: impl Iterator<Item = String>) -> Result<Command> {
-    let (mut request, mut resources) = (CreateRequest::default(), Resources::default());
-    let (mut timeout, mut cwd) = (None, None);
+    let mut shared = Shared::default();
     let what = loop {
         let Some(word) = words.next() else {
             return Err(Error::invalid("nothing to run")
@@ -119,40 +118,80 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<Command> {
         if !word.starts_with('-') {
             break What::File(PathBuf::from(word));
         }
-        let (name, given) = match word.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (word.clone(), None),
-        };
-        let mut value = || {
-            given
-                .clone()
-                .or_else(|| words.next())
-                .ok_or_else(|| Error::invalid(format!("`{name}` needs a value")))
-        };
-        match name.as_str() {
-            "--help" | "-h" => return Ok(Command::Help(RUN_HELP)),
-            "--timeout" => timeout = Some(millis(&name, &value()?)?),
-            "--memory" => resources.memory = Some(size(&name, &value()?)?),
-            "--disk" => resources.disk = Some(size(&name, &value()?)?),
-            "--cpus" => {
-                resources.cpus = Some(number(&name, &value()?, "a number of processors, such as 0.5")?)
-            }
-            "--processes" => resources.processes = Some(number(&name, &value()?, "a whole number")?),
-            "--enforce" if given.is_none() => resources.enforce = Some(true),
-            "--network" => request.network = Some(network(&value()?)?),
-            "--env" => {
-                let (name, value) = variable(&value()?)?;
-                request.envs.insert(name, value);
-            }
-            "--cwd" => cwd = Some(value()?),
-            _ => return Err(unknown(&word, "run")),
+        let mut flag = Flag::of(&word, &mut words);
+        if flag.asks_for_help() {
+            return Ok(Command::Help(RUN_HELP));
+        }
+        if !shared.take(&mut flag)? {
+            return Err(unknown(&word, "run"));
         }
     };
-    request.resources = resources;
+    let Shared { timeout, cwd, request } = shared;
     Ok(Command::Run(Box::new(Run { what, arguments: words.collect(), timeout, cwd, request })))
 }
 
-fn unknown(word: &str, command: &str) -> Error {
+/// A word that begins with `-`; its value is behind a `=`, or the next word.
+pub(super) struct Flag<'w> {
+    /// What it is called, without a value.
+    pub(super) name: String,
+    given: Option<String>,
+    words: &'w mut dyn Iterator<Item = String>,
+}
+
+impl<'w> Flag<'w> {
+    pub(super) fn of(word: &str, words: &'w mut dyn Iterator<Item = String>) -> Self {
+        let (name, given) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (word, None),
+        };
+        Self { name: name.to_owned(), given, words }
+    }
+
+    pub(super) fn asks_for_help(&self) -> bool {
+        matches!(self.name.as_str(), "--help" | "-h")
+    }
+
+    pub(super) fn value(&mut self) -> Result<String> {
+        let value = self.given.take().or_else(|| self.words.next());
+        value.ok_or_else(|| Error::invalid(format!("`{}` needs a value", self.name)))
+    }
+}
+
+/// What a sandbox is to be, and what holds for what runs in it: the options that commands share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) timeout: Option<Duration>,
+    pub(super) cwd: Option<String>,
+    pub(super) request: CreateRequest,
+}
+
+impl Shared {
+    /// Takes an option, if it is one of these.
+    pub(super) fn take(&mut self, flag: &mut Flag<'_>) -> Result<bool> {
+        let name = flag.name.clone();
+        let resources = &mut self.request.resources;
+        match name.as_str() {
+            "--timeout" => self.timeout = Some(millis(&name, &flag.value()?)?),
+            "--memory" => resources.memory = Some(size(&name, &flag.value()?)?),
+            "--disk" => resources.disk = Some(size(&name, &flag.value()?)?),
+            "--cpus" => {
+                resources.cpus = Some(number(&name, &flag.value()?, "a number of processors, such as 0.5")?);
+            }
+            "--processes" => resources.processes = Some(number(&name, &flag.value()?, "a whole number")?),
+            "--enforce" if flag.given.is_none() => resources.enforce = Some(true),
+            "--network" => self.request.network = Some(network(&flag.value()?)?),
+            "--env" => {
+                let (name, value) = variable(&flag.value()?)?;
+                self.request.envs.insert(name, value);
+            }
+            "--cwd" => self.cwd = Some(flag.value()?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+pub(super) fn unknown(word: &str, command: &str) -> Error {
     Error::invalid(format!("`{command}` knows no `{word}`"))
         .with_hint(format!("`computesdk {command} --help` has what it knows"))
 }
@@ -161,7 +200,7 @@ fn number<T: std::str::FromStr>(name: &str, value: &str, wanted: &str) -> Result
     value.parse().map_err(|_| Error::invalid(format!("`{name}` must be {wanted}, got `{value}`")))
 }
 
-fn millis(name: &str, value: &str) -> Result<Duration> {
+pub(super) fn millis(name: &str, value: &str) -> Result<Duration> {
     match number(name, value, "a number of milliseconds")? {
         0 => Err(Error::invalid(format!("`{name}` must be more than 0"))
             .with_hint("without it, there is no limit")),

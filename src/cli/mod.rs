@@ -1,7 +1,8 @@
-//! The command line: `computesdk doctor` and `computesdk run`.
+//! The command line: `computesdk run`, `computesdk mcp` and `computesdk doctor`.
 //!
 //! * [`arguments`] – what was typed, as plain data, or what is wrong with it.
 //! * [`run`] – one thing in a fresh sandbox: its streams and its exit code are those of this process.
+//! * [`mcp`] – what `computesdk mcp` was given; the server itself is in `door/mcp`.
 //! * [`doctor`] – what this machine can isolate, tried and told.
 //! * `terminal` – this process' own streams.
 //!
@@ -9,6 +10,7 @@
 
 pub mod arguments;
 pub mod doctor;
+pub mod mcp;
 pub mod run;
 mod terminal;
 
@@ -26,6 +28,7 @@ Runs untrusted code in sandboxes.
 
   computesdk run [options] file.py|file.js [arguments]   one file in a fresh sandbox
   computesdk run [options] -- program [arguments]        one program of it
+  computesdk mcp [options]                               the tools of an agent, as an MCP server
   computesdk doctor [--json]                             what this machine can isolate
   computesdk --version
 

@@ -17,3 +17,9 @@ pub fn command_line<'e>(
     let cancel = CancellationToken::clone(cancel);
     env.spawn_future(async move { Ok(cli::main(words, cancel).await) })
 }
+
+/// What was typed after `mcp`, as JSON.
+#[napi(skip_typescript)]
+pub fn mcp_settings(words: Vec<String>) -> napi::Result<String> {
+    Ok(cli::mcp::settings(words)?.to_string())
+}
