@@ -127,6 +127,7 @@ class Session {
   }
 
   async #call(id, { name, arguments: input = {}, _meta }) {
+    if (typeof name !== 'string') throw new Refusal(INVALID_PARAMS, '`name` must be a string')
     const tool = this.#tools.get(name)
     if (!tool) throw new Refusal(INVALID_PARAMS, `there is no tool \`${shown(name)}\``)
     if (this.#calls.has(id)) throw new Refusal(INVALID_REQUEST, `\`id\` ${id} is in use`)
@@ -166,7 +167,7 @@ function idOf(message) {
 
 /** As much of a word as is worth telling back. */
 function shown(word) {
-  return String(word).slice(0, 100)
+  return word.slice(0, 100)
 }
 
 function failure(id, code, message) {
