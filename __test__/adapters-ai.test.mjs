@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 
 import { aiSandbox, tools } from '../door/adapters/index.js'
 import { AbortError, InvalidArgumentError, NotFoundError, Sandbox, UnsupportedError } from '../index.js'
-import { others } from './others.mjs'
+import { installed } from './install.mjs'
 import { eventually, failure, sandbox, signalled, test } from './support.mjs'
 
 /** @type {typeof import('ai')} */
@@ -17,7 +17,7 @@ let mock
 /** @type {Sandbox} */
 let box
 before(async () => {
-  const require = others('frameworks')
+  const require = installed('frameworks')
   ai = await import(pathToFileURL(require.resolve('ai')))
   mock = await import(pathToFileURL(require.resolve('ai/test')))
   box = await sandbox()

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 
 import { mastraSandbox, openaiSandbox } from '../door/adapters/index.js'
 import { AbortError, InvalidArgumentError, local, NotFoundError, UnsupportedError } from '../index.js'
-import { others } from './others.mjs'
+import { installed } from './install.mjs'
 import { eventually, failure, sandbox, test } from './support.mjs'
 
 let box
@@ -16,7 +16,7 @@ before(async () => {
 after(() => box?.destroy())
 
 /** One of their packages, as `import` gives it. */
-const imported = (name) => import(pathToFileURL(others('frameworks').resolve(name)))
+const imported = (name) => import(pathToFileURL(installed('frameworks').resolve(name)))
 
 const alive = async () => (await local().sandbox.list()).map(({ sandboxId }) => sandboxId)
 

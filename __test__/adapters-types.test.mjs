@@ -1,14 +1,15 @@
 // What the adapters declare fits what the frameworks declare, at the versions of their users.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before } from 'node:test'
 import ts from 'typescript'
 
-import { others } from './others.mjs'
+import { installed } from './install.mjs'
 import { ROOT, test } from './support.mjs'
 
-before(() => others('frameworks'))
+before(() => installed('frameworks'))
 
 const folder = join(ROOT, '__test__', 'frameworks')
 const OPTIONS = {
@@ -26,9 +27,18 @@ const OPTIONS = {
   },
 }
 
-/** Compiles a file, and gives what is wrong as one text. */
-function compile(path, options) {
-  const program = ts.createProgram([path], { ...OPTIONS, ...options })
+/** Compiles files, some of which are only here, and gives what is wrong as one text. */
+function compile(paths, texts = new Map()) {
+  const options = {
+    ...OPTIONS,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+  }
+  const host = ts.createCompilerHost(options)
+  const { fileExists, readFile } = host
+  host.fileExists = (path) => texts.has(path) || fileExists(path)
+  host.readFile = (path) => texts.get(path) ?? readFile(path)
+  const program = ts.createProgram([...paths, ...texts.keys()], options, host)
   return ts.formatDiagnostics(ts.getPreEmitDiagnostics(program), {
     getCanonicalFileName: (name) => name,
     getCurrentDirectory: () => ROOT,
@@ -36,7 +46,26 @@ function compile(path, options) {
   })
 }
 
-test('our adapters are accepted where theirs are', () => {
-  const options = { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext }
-  assert.equal(compile(join(folder, 'use.mts'), options), '')
+/** The examples in the comments of the declarations, as modules, with what they take for granted. */
+function examples() {
+  const text = readFileSync(join(ROOT, 'door', 'adapters', 'index.d.ts'), 'utf8')
+  const head = `
+    import { compute, type Sandbox } from 'computesdk'
+    import { aiSandbox, mastraSandbox, openaiSandbox, tools } from 'computesdk/adapters'
+    import type { LanguageModel, ToolSet } from 'ai'
+    declare const model: LanguageModel, theirs: ToolSet, sandbox: Sandbox, prompt: string
+  `
+  const blocks = [...text.matchAll(/^ \* ```ts\n([\s\S]*?)^ \* ```$/gm)]
+  const sources = blocks.map(([, block]) => block.replaceAll(/^ \* ?/gm, ''))
+  const modules = sources.map((source, at) => [
+    join(folder, `example-${at}.mts`),
+    head + source.replaceAll("'@openai/agents", "'@openai/agents-core"),
+  ])
+  return new Map(modules)
+}
+
+test('our adapters are accepted where theirs are, and the examples of the declarations compile', () => {
+  const given = examples()
+  assert.equal(given.size, 4)
+  assert.equal(compile([join(folder, 'use.mts')], given), '')
 }, 240_000)

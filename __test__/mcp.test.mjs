@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, before, describe } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { others } from './others.mjs'
+import { installed } from './install.mjs'
 import { belongings, eventually, failure, left, ROOT, start, test } from './support.mjs'
 
 const BIN = join(ROOT, 'bin/computesdk.js')
@@ -15,7 +15,7 @@ const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 let Client
 let StdioClientTransport
 before(() => {
-  const require = others('frameworks')
+  const require = installed('frameworks')
   Client = require('@modelcontextprotocol/sdk/client/index.js').Client
   StdioClientTransport = require('@modelcontextprotocol/sdk/client/stdio.js').StdioClientTransport
 })
