@@ -4,8 +4,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { connect } from '../door/mcp/lines.js'
 import { eventually, ROOT, start, test } from './support.mjs'
 
 const BIN = join(ROOT, 'bin/computesdk.js')
@@ -290,4 +292,17 @@ test('a client that asks and does not listen fills no memory', async () => {
   on.child.stdout.destroy()
   on.child.stdin.destroy()
   await on.gone
+})
+
+test('what need not be known is not kept for a client that does not listen', async () => {
+  const [input, output] = [new PassThrough(), new PassThrough({ highWaterMark: 10 })]
+  const { send, mention } = connect(input, output, () => {})
+  mention('one')
+  send('a long answer')
+  mention('two')
+  assert.ok(input.isPaused())
+  assert.equal(String(output.read()), '"one"\n"a long answer"\n')
+  await eventually('it reads on', () => !input.isPaused())
+  mention('three')
+  assert.equal(String(output.read()), '"three"\n')
 })

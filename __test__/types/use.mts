@@ -70,6 +70,14 @@ import {
   UnsupportedError,
   type WaitForPortOptions,
 } from 'computesdk'
+import {
+  aiSandbox,
+  mastraSandbox,
+  openaiSandbox,
+  type ReadOutput,
+  type RunOutput,
+  tools,
+} from 'computesdk/adapters'
 
 type Same<A, B> =
   (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? [] : ['the types differ']
@@ -674,4 +682,26 @@ export function interfaces() {
     remove: async () => {},
   }
   return { anySandbox, anyFiles, files }
+}
+
+/** The shapes for frameworks; against theirs they are held by adapters-types.test.mjs. */
+export async function adapters() {
+  const { runCommand, runCode, readFile } = tools({ sandbox, maxOutput: 100, timeout: undefined })
+  same<RunOutput, Awaited<ReturnType<typeof runCommand.execute>>>()
+  same<ReadOutput, Awaited<ReturnType<typeof readFile.execute>>>()
+  // @ts-expect-error: a language is needed
+  await runCode.execute({ code: '1' })
+  // @ts-expect-error: no such option
+  tools({ sandbox, maxOutputs: 1 })
+  // @ts-expect-error: a promise is no sandbox
+  tools({ sandbox: Promise.resolve(sandbox) })
+  const session = aiSandbox({ sandbox: () => sandbox })
+  same<Uint8Array | null, Awaited<ReturnType<typeof session.readBinaryFile>>>()
+  // @ts-expect-error: its input is closed
+  ;(await session.spawn({ command: 'cat' })).stdin
+  await mastraSandbox({ sandbox: async () => sandbox, id: 'one' }).executeCommand('echo', ['a'], {
+    cwd: '/tmp',
+  })
+  // @ts-expect-error: what is theirs has to be handed over
+  openaiSandbox({ sandbox })
 }

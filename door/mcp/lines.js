@@ -57,7 +57,11 @@ function connect(input, output, take) {
     if (!output.writable) return
     if (!output.write(`${JSON.stringify(message)}\n`)) input.pause()
   }
-  return { send, ended }
+  /** Sends what need not be known: nothing, while what was written before is not taken. */
+  const mention = (message) => {
+    if (!output.writableNeedDrain) send(message)
+  }
+  return { send, mention, ended }
 }
 
 module.exports = { connect, lines, LONGEST }

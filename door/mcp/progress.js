@@ -9,20 +9,20 @@ const MOST = 4_000
 
 class Progress {
   #token
-  #send
+  #mention
   #seen = 0
   #clip = new Clip(MOST)
   #timer
 
   /** One for this token; undefined if there is none. */
-  static asked(token, send) {
+  static asked(token, mention) {
     const isToken = typeof token === 'string' || Number.isSafeInteger(token)
-    return isToken ? new Progress(token, send) : undefined
+    return isToken ? new Progress(token, mention) : undefined
   }
 
-  constructor(token, send) {
+  constructor(token, mention) {
     this.#token = token
-    this.#send = send
+    this.#mention = mention
   }
 
   take = (text) => {
@@ -42,7 +42,7 @@ class Progress {
     this.#timer = undefined
     const params = { progressToken: this.#token, progress: this.#seen, message: `${this.#clip}` }
     this.#clip = new Clip(MOST)
-    this.#send({ jsonrpc: '2.0', method: 'notifications/progress', params })
+    this.#mention({ jsonrpc: '2.0', method: 'notifications/progress', params })
   }
 }
 

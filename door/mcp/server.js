@@ -34,9 +34,10 @@ async function serve(words, stop) {
     cwd: cwd ?? undefined,
   }).map((tool) => ({ ...tool, run: (...call) => place.during(() => tool.run(...call)) }))
   const connection = connect(process.stdin, process.stdout, (line) => session.take(line))
-  const session = new Session({ tools, server: SERVER, send: connection.send })
+  const session = new Session({ tools, server: SERVER, ...connection })
   const stopped = new Promise((resolve) => {
     stop.addEventListener('abort', resolve, { once: true })
+    if (stop.aborted) resolve()
   })
   await Promise.race([connection.ended, stopped])
   session.end()

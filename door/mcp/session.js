@@ -32,14 +32,16 @@ class Session {
   #tools
   #server
   #send
+  #mention
   #version
   #calls = new Map()
   #slots = new Slots()
 
-  constructor({ tools, server, send }) {
+  constructor({ tools, server, send, mention }) {
     this.#tools = new Map(tools.map((tool) => [tool.name, tool]))
     this.#server = server
     this.#send = send
+    this.#mention = mention
   }
 
   /** Takes a line, `undefined` if it could not be read. */
@@ -135,7 +137,7 @@ class Session {
     const message = wrong(tool.input, input)
     if (message) return content(message, true)
     const abort = new AbortController()
-    const progress = Progress.asked(_meta?.progressToken, this.#send)
+    const progress = Progress.asked(_meta?.progressToken, this.#mention)
     this.#calls.set(id, abort)
     try {
       const run = () => tool.run(input, { signal: abort.signal, onOutput: progress?.take })
