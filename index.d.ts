@@ -2,6 +2,12 @@
 /// <reference lib="esnext.disposable" />
 /// <reference types="node" />
 
+/**
+ * Runs untrusted code in sandboxes: on this machine, in containers, in the cloud.
+ *
+ * @module computesdk
+ */
+
 /** A language that a sandbox runs. */
 export type Language = 'python' | 'node'
 

@@ -6,8 +6,18 @@ import { after, before, describe } from 'node:test'
 import { pathToFileURL } from 'node:url'
 
 import { aiSandbox, tools } from '../door/adapters/index.js'
-import { AbortError, InvalidArgumentError, NotFoundError, Sandbox, UnsupportedError } from '../index.js'
+import {
+  AbortError,
+  compute,
+  e2b,
+  InvalidArgumentError,
+  NotFoundError,
+  Sandbox,
+  UnsupportedError,
+} from '../index.js'
+import { e2bFake, KEY } from './fakes.mjs'
 import { installed } from './install.mjs'
+import { others } from './others.mjs'
 import { eventually, failure, sandbox, signalled, test } from './support.mjs'
 
 /** @type {typeof import('ai')} */
@@ -387,3 +397,29 @@ describe("the AI SDK's own sandbox", () => {
     await failure(run, AbortError)
   })
 })
+
+for (const [where, create] of Object.entries({
+  'on the wire of E2B': async () => {
+    const { url } = await e2bFake()
+    return await e2b({ apiKey: KEY, apiUrl: url, sandboxUrl: url }).sandbox.create()
+  },
+  'at a plug-in': () => compute.sandbox.create({ provider: others()('@computesdk/just-bash').justBash({}) }),
+})) {
+  test(`the tools are the same ${where}`, async () => {
+    const there = await create()
+    const { readFile, runCommand, writeFile } = tools({ sandbox: there, maxOutput: 50 })
+    const { exitCode, stdout, stderr } = await runCommand.execute({ command: 'seq 1000; echo e >&2; exit 3' })
+    assert.deepEqual([exitCode, stderr], [3, 'e\n'])
+    assert.match(stdout, /^1\n2\n.*\[… 3843 characters left out …\].*\n1000\n$/s)
+    const late = await runCommand.execute({ command: 'sleep 9', timeout: 300 })
+    assert.deepEqual([late.exitCode, late.timedOut], [124, true])
+    await writeFile.execute({ path: 'x/y', content: 'a\nb\n' })
+    assert.equal((await readFile.execute({ path: 'x/y', startLine: 2 })).content, 'b\n')
+    await failure(readFile.execute({ path: 'x/none' }), NotFoundError)
+    const session = aiSandbox({ sandbox: there })
+    assert.deepEqual(await session.listDirectory({ path: 'x' }), [{ name: 'y', type: 'file' }])
+    assert.equal(await session.stat({ path: 'x/none' }), null)
+    assert.equal(await session.listDirectory({ path: 'none' }), null)
+    await there.destroy()
+  })
+}

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { after, before, describe } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { e2b } from '../index.js'
+import { e2bFake, KEY } from './fakes.mjs'
 import { installed } from './install.mjs'
 import { belongings, eventually, failure, left, ROOT, start, test } from './support.mjs'
 
@@ -257,4 +259,22 @@ test('a provider that cannot be had is told by the first call', async () => {
   assert.equal(result.isError, true)
   assert.match(text(result), /Missing E2B API key/)
   await on.close()
+})
+
+test('at another provider the sandbox is made there, and is gone with the connection', async () => {
+  const fake = await e2bFake()
+  const env = {
+    COMPUTESDK_PROVIDER: 'e2b',
+    E2B_API_KEY: KEY,
+    E2B_API_URL: fake.url,
+    E2B_SANDBOX_URL: fake.url,
+  }
+  const on = await connected(['--life', '60000'], env)
+  assert.equal(text(await on.call('runCommand', { command: 'echo there' })), 'there\n')
+  const there = () => e2b({ apiKey: KEY, apiUrl: fake.url, sandboxUrl: fake.url }).sandbox.list()
+  const [box] = await there()
+  const { createdAt, expiresAt } = await box.getInfo()
+  assert.ok(Math.abs(expiresAt - createdAt - 60_000) < 5_000)
+  await on.close()
+  await eventually('it is gone', async () => (await there()).length === 0)
 })

@@ -1,3 +1,9 @@
+/**
+ * Sandboxes in the shapes that frameworks for agents take: the AI SDK, Mastra, OpenAI's agents. See `docs/adapters.md`.
+ *
+ * @module computesdk/adapters
+ */
+
 import type { Sandbox } from '../../index.js'
 
 /** A sandbox, or a function that makes one when it is first needed: once, unless that fails. */
