@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { after, before, describe } from 'node:test'
 import { pathToFileURL } from 'node:url'
 
-import { aiSandbox, tools } from '../door/adapters/index.js'
+import { aiSandbox, tools } from '../adapters.js'
 import {
   AbortError,
   compute,

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe } from 'node:test'
 import { pathToFileURL } from 'node:url'
 
-import { mastraSandbox, openaiSandbox } from '../door/adapters/index.js'
+import { mastraSandbox, openaiSandbox } from '../adapters.js'
 import { AbortError, InvalidArgumentError, local, NotFoundError, UnsupportedError } from '../index.js'
 import { installed } from './install.mjs'
 import { eventually, failure, sandbox, test } from './support.mjs'
@@ -327,6 +327,8 @@ describe("OpenAI's agents", () => {
       await failure(client().create({ manifest: new Manifest(manifest) }), UnsupportedError, { message })
     }
     await failure(client().create({ snapshot: { type: 'remote' } }), UnsupportedError)
+    const options = { image: 'debian' }
+    await failure(client().create({ options }), UnsupportedError, { message: /`image`/ })
     assert.deepEqual(await alive(), before)
     const session = await client(box).create()
     await failure(session.exec({ cmd: 'id', runAs: 'root' }), UnsupportedError, { message: /`root`/ })

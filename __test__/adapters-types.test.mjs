@@ -23,7 +23,7 @@ const OPTIONS = {
   skipLibCheck: true,
   paths: {
     computesdk: [join(ROOT, 'index.d.ts')],
-    'computesdk/adapters': [join(ROOT, 'door', 'adapters', 'index.d.ts')],
+    'computesdk/adapters': [join(ROOT, 'adapters.d.ts')],
   },
 }
 
@@ -48,7 +48,7 @@ function compile(paths, texts = new Map()) {
 
 /** The examples in the comments of the declarations, as modules, with what they take for granted. */
 function examples() {
-  const text = readFileSync(join(ROOT, 'door', 'adapters', 'index.d.ts'), 'utf8')
+  const text = readFileSync(join(ROOT, 'adapters.d.ts'), 'utf8')
   const head = `
     import { compute, type Sandbox } from 'computesdk'
     import { aiSandbox, mastraSandbox, openaiSandbox, tools } from 'computesdk/adapters'

@@ -24,7 +24,7 @@ let folder
 before(() => {
   installed('../scripts/api')
   folder = mkdtempSync(join(tmpdir(), 'api-reference-'))
-  for (const path of ['index.d.ts', 'door/adapters/index.d.ts', 'package.json'])
+  for (const path of ['index.d.ts', 'adapters.d.ts', 'package.json'])
     cpSync(join(ROOT, path), join(folder, path))
   mkdirSync(join(folder, 'scripts'))
   cpSync(join(ROOT, 'scripts/api'), join(folder, 'scripts/api'), {
@@ -52,13 +52,13 @@ test('it is made without a warning, and has all that is exported', async () => {
     )
     assert.ok(pages.some(existsSync), name)
   }
-  for (const name of Object.keys(createRequire(import.meta.url)('../door/adapters/index.js'))) {
+  for (const name of Object.keys(createRequire(import.meta.url)('../adapters.js'))) {
     assert.ok(existsSync(join(out, 'functions', `computesdk_adapters.${name}.html`)), name)
   }
 }, 200_000)
 
 test('a link that leads nowhere is an error', async () => {
-  const path = join(folder, 'door/adapters/index.d.ts')
+  const path = join(folder, 'adapters.d.ts')
   writeFileSync(
     path,
     readFileSync(path, 'utf8').replace('Options of {@link tools}', 'Options of {@link toolz}'),

@@ -273,6 +273,8 @@ test('at another provider the sandbox is made there, and is gone with the connec
   assert.equal(text(await on.call('runCommand', { command: 'echo there' })), 'there\n')
   const there = () => e2b({ apiKey: KEY, apiUrl: fake.url, sandboxUrl: fake.url }).sandbox.list()
   const [box] = await there()
+  const known = await fetch(`${fake.url}/sandboxes/${box.sandboxId}`, { headers: { 'x-api-key': KEY } })
+  assert.equal((await known.json()).allowInternetAccess, false)
   const { createdAt, expiresAt } = await box.getInfo()
   assert.ok(Math.abs(expiresAt - createdAt - 60_000) < 5_000)
   await on.close()

@@ -73,7 +73,7 @@ describe('the packed package', () => {
     assert.ok(names.some((name) => name.endsWith('.node')))
     const odd = names.filter(
       (name) =>
-        !/^(package\.json|index\.(js|d\.ts)|bin\/computesdk\.js|door\/([a-z]+\/)?[a-z-]+\.(js|d\.ts)|computesdk\.[\w-]+\.node|README\.md|LICENSE|CHANGELOG\.md)$/.test(
+        !/^(package\.json|(index|adapters)\.(js|d\.ts)|bin\/computesdk\.js|door\/([a-z]+\/)?[a-z-]+\.js|computesdk\.[\w-]+\.node|README\.md|LICENSE|CHANGELOG\.md)$/.test(
           name,
         ),
     )

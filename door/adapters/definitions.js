@@ -30,6 +30,7 @@ function runCommand(settings) {
   return {
     name: 'runCommand',
     title: 'Run a command',
+    runs: true,
     description:
       'Runs a command line in the shell of an isolated Linux sandbox and waits for its end. Files stay between calls; variables and the working directory do not. An exit code other than 0 is a result.',
     input: object(
@@ -50,6 +51,7 @@ function runCode(settings) {
   return {
     name: 'runCode',
     title: 'Run code',
+    runs: true,
     description:
       'Runs Python or Node.js source code in an isolated Linux sandbox and waits for its end. Print what you want to see. Each call is a new process: variables do not stay, files do.',
     input: object(

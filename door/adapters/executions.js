@@ -44,7 +44,12 @@ class Executions {
     const late = new Promise((resolve) => {
       timer = setTimeout(resolve, ms)
     })
-    const ended = await Promise.race([execution.ended, late]).finally(() => clearTimeout(timer))
+    const ended = await Promise.race([execution.ended, late])
+      .catch((error) => {
+        this.#running.delete(id)
+        throw error
+      })
+      .finally(() => clearTimeout(timer))
     const { stdout, stderr, output } = execution.taken()
     const told = { stdout, stderr, output, wallTimeSeconds: (performance.now() - began) / 1000 }
     if (ended) {

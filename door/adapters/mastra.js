@@ -20,6 +20,7 @@ class MastraSandbox {
   supportsCheckpoints = false
   #get
   #box
+  #made = new Date()
   #lastUsed
 
   constructor(sandbox, id) {
@@ -70,7 +71,7 @@ class MastraSandbox {
   async getInfo() {
     const about = { id: this.id, name: this.name, provider: this.provider, status: this.status }
     if (this.#lastUsed) about.lastUsedAt = this.#lastUsed
-    if (!this.#box) return { ...about, createdAt: new Date() }
+    if (!this.#box) return { ...about, createdAt: this.#made }
     const { createdAt, expiresAt, status } = await this.#box.getInfo()
     if (status === 'error' || status === 'stopped') about.status = this.status = 'stopped'
     return { ...about, createdAt, ...(expiresAt && { timeoutAt: expiresAt }) }
@@ -106,7 +107,7 @@ class MastraSandbox {
   async writeFiles(files, { abortSignal } = {}) {
     const withMode = files.find(({ mode }) => mode !== undefined)
     if (withMode) {
-      throw new UnsupportedError(`\`mode\` of \`${withMode.path}\``, {
+      throw new UnsupportedError(`\`mode\` of \`${withMode.path}\` is not supported`, {
         hint: 'write it, and let a command change its mode',
       })
     }

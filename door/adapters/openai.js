@@ -34,8 +34,11 @@ function openaiSandbox(options) {
     backendId: 'computesdk',
     async create(args = {}) {
       // The older form has the manifest as its first argument.
-      const { manifest: wanted, snapshot } = args instanceof Manifest ? { manifest: args } : args
-      if (snapshot && snapshot.type !== 'noop') throw new UnsupportedError('`snapshot` of a session')
+      const { manifest: wanted, snapshot, options } = args instanceof Manifest ? { manifest: args } : args
+      const [option] = Object.keys(options ?? {})
+      if (option) throw new UnsupportedError(`the option \`${option}\` of a session is not supported`)
+      if (snapshot && snapshot.type !== 'noop')
+        throw new UnsupportedError('`snapshot` of a session is not supported')
       const manifest =
         wanted instanceof Manifest ? wanted : new Manifest({ root: ROOT, ...(wanted ?? undefined) })
       refused(manifest)
@@ -55,7 +58,7 @@ function openaiSandbox(options) {
 /** Refuses what a manifest asks for that a sandbox cannot give after it was made. */
 function refused(manifest) {
   for (const name of ['users', 'groups', 'extraPathGrants']) {
-    if (manifest[name]?.length > 0) throw new UnsupportedError(`\`${name}\` of a manifest`)
+    if (manifest[name]?.length > 0) throw new UnsupportedError(`\`${name}\` of a manifest is not supported`)
   }
 }
 
@@ -148,12 +151,13 @@ class Session {
   async materializeEntry({ path, entry, runAs }) {
     noOther(runAs)
     for (const name of ['group', 'permissions']) {
-      if (entry[name] !== undefined) throw new UnsupportedError(`\`${name}\` of the entry \`${path}\``)
+      if (entry[name] !== undefined)
+        throw new UnsupportedError(`\`${name}\` of the entry \`${path}\` is not supported`)
     }
     const { filesystem } = this.#box
     if (entry.type === 'file') return await filesystem.writeFile(this.#at(path), entry.content)
     if (entry.type !== 'dir') {
-      throw new UnsupportedError(`the entry \`${path}\` of the type \`${entry.type}\``, {
+      throw new UnsupportedError(`the entry \`${path}\` of the type \`${entry.type}\` is not supported`, {
         hint: 'there are files and directories; for others, pass a function as `sandbox` that makes one with `mounts`, or fills it',
       })
     }
@@ -193,7 +197,7 @@ class Session {
 }
 
 function noOther(user) {
-  if (user !== undefined) throw new UnsupportedError(`another user, \`${user}\``)
+  if (user !== undefined) throw new UnsupportedError(`\`runAs\` is not supported: another user, \`${user}\``)
 }
 
 function imageType(bytes) {

@@ -52,10 +52,10 @@ class Session {
   }
 
   async readTextFile({ path, abortSignal, encoding = 'utf-8', startLine = 1, endLine = Infinity }) {
-    known(encoding)
+    const as = known(encoding)
     const bytes = await this.readBinaryFile({ path, abortSignal })
     if (bytes === null) return null
-    const text = new TextDecoder(encoding).decode(bytes)
+    const text = Buffer.from(bytes).toString(as)
     if (startLine === 1 && endLine === Infinity) return text
     return text
       .split(/(?<=\n)/)
@@ -175,7 +175,7 @@ function resolved(path) {
 
 function known(encoding) {
   if (ENCODINGS.includes(encoding?.toLowerCase?.())) return encoding.toLowerCase()
-  throw new UnsupportedError(`text in the encoding \`${encoding}\``, {
+  throw new UnsupportedError(`text in the encoding \`${encoding}\` is not supported`, {
     hint: `there are ${ENCODINGS.join(', ')}`,
   })
 }

@@ -12,13 +12,9 @@ const { Session } = require('./session.js')
 /** By name. On this machine none is made in advance: there is one. */
 const PROVIDERS = { local: () => local({ spares: 0 }), docker, e2b }
 
-const SERVER = {
-  name: 'computesdk',
-  title: 'computesdk sandbox',
-  version,
-  instructions:
-    'The tools share one isolated Linux sandbox. It is made when the first of them is called and ends with this connection, with all files in it.',
-}
+const INFO = { name: 'computesdk', title: 'computesdk sandbox', version }
+const INSTRUCTIONS =
+  'The tools share one isolated Linux sandbox. It is made when the first of them is called and ends with this connection, with all files in it.'
 
 /** Serves until the client has gone or `stop` is aborted; the words are those after `mcp`. Gives the exit code. */
 async function serve(words, stop) {
@@ -34,7 +30,8 @@ async function serve(words, stop) {
     cwd: cwd ?? undefined,
   }).map((tool) => ({ ...tool, run: (...call) => place.during(() => tool.run(...call)) }))
   const connection = connect(process.stdin, process.stdout, (line) => session.take(line))
-  const session = new Session({ tools, server: SERVER, ...connection })
+  const server = { info: INFO, instructions: INSTRUCTIONS, isOnline: create.network !== 'none' }
+  const session = new Session({ tools, server, ...connection })
   const stopped = new Promise((resolve) => {
     stop.addEventListener('abort', resolve, { once: true })
     if (stop.aborted) resolve()

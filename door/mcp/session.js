@@ -112,20 +112,22 @@ class Session {
       throw new Refusal(INVALID_PARAMS, '`protocolVersion` must be a string')
     }
     this.#version = VERSIONS.includes(protocolVersion) ? protocolVersion : VERSIONS[0]
-    const { instructions, ...serverInfo } = this.#server
+    const { info: serverInfo, instructions } = this.#server
     return { protocolVersion: this.#version, capabilities: { tools: {} }, serverInfo, instructions }
   }
 
   #list({ cursor }) {
     if (cursor !== undefined) throw new Refusal(INVALID_PARAMS, 'there is only one page of tools')
-    const tools = [...this.#tools.values()].map(({ name, title, description, input, readOnly = false }) => ({
-      name,
-      title,
-      description,
-      inputSchema: input,
-      annotations: { readOnlyHint: readOnly, destructiveHint: !readOnly, openWorldHint: false },
-    }))
-    return { tools }
+    return { tools: [...this.#tools.values()].map((tool) => this.#described(tool)) }
+  }
+
+  #described({ name, title, description, input, readOnly = false, runs = false }) {
+    const hints = {
+      readOnlyHint: readOnly,
+      destructiveHint: !readOnly,
+      openWorldHint: runs && this.#server.isOnline,
+    }
+    return { name, title, description, inputSchema: input, annotations: hints }
   }
 
   async #call(id, { name, arguments: input = {}, _meta }) {

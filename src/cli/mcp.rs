@@ -56,7 +56,9 @@ pub fn settings(words: Vec<String>) -> Result<Value> {
         None => named(config::default_provider().unwrap_or_else(|| "local".to_owned()))?,
     };
     let life = life.unwrap_or(if provider == "local" { Duration::ZERO } else { LIFE });
-    let create = create(&CreateRequest { timeout: Some(life), ..shared.request });
+    // Said in any case: providers have defaults of their own, and that of E2B is everything.
+    let network = shared.request.network.or(Some(Network::None));
+    let create = create(&CreateRequest { timeout: Some(life), network, ..shared.request });
     Ok(json!({
         "provider": provider,
         "timeout": shared.timeout.map(|timeout| timeout.as_millis()),
@@ -131,8 +133,18 @@ mod tests {
 
     #[test]
     fn elsewhere_a_sandbox_has_an_end() {
-        assert_eq!(settings_of("--provider e2b").unwrap()["create"], json!({ "timeout": 3_600_000 }));
-        assert_eq!(settings_of("--provider docker --life 5").unwrap()["create"], json!({ "timeout": 5 }));
+        for (line, life) in [("--provider e2b", 3_600_000), ("--provider docker --life 5", 5)] {
+            assert_eq!(settings_of(line).unwrap()["create"]["timeout"], life);
+        }
+    }
+
+    #[test]
+    fn nothing_is_reached_wherever_it_is_unless_that_is_said() {
+        for provider in ["local", "docker", "e2b"] {
+            let settings = settings_of(&format!("--provider {provider}")).unwrap();
+            assert_eq!(settings["create"]["network"], "none");
+        }
+        assert_eq!(settings_of("--network full").unwrap()["create"]["network"], "full");
     }
 
     #[test]

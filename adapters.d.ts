@@ -4,7 +4,7 @@
  * @module computesdk/adapters
  */
 
-import type { Sandbox } from '../../index.js'
+import type { Sandbox } from './index.js'
 
 /** A sandbox, or a function that makes one when it is first needed: once, unless that fails. */
 export type SandboxSource = Sandbox | (() => Sandbox | Promise<Sandbox>)
