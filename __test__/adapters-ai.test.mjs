@@ -236,7 +236,7 @@ describe('by themselves', () => {
   })
 
   test('nothing takes longer than it may, whatever the model asks for', async () => {
-    const { runCommand } = tools({ sandbox: box, timeout: 200 })
+    const { runCommand } = tools({ sandbox: box, timeout: 1_000 })
     const told = { exitCode: 124, stdout: 'on\n', stderr: '', timedOut: true }
     for (const timeout of [undefined, 60_000]) {
       assert.deepEqual(await runCommand.execute({ command: 'echo on; sleep 60', timeout }), told)

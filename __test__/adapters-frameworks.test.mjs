@@ -224,15 +224,15 @@ describe("OpenAI's agents", () => {
   test('a command that takes long goes on, is looked at, typed into and interrupted', async () => {
     const session = await client().create()
     assert.equal(session.state.manifest.root, '/workspace')
-    const slow = await session.exec({ cmd: 'echo one; sleep 0.5; echo two', yieldTimeMs: 200 })
+    const slow = await session.exec({ cmd: 'echo one; sleep 3; echo two', yieldTimeMs: 1_500 })
     assert.deepEqual([slow.output, slow.exitCode, slow.sessionId], ['one\n', null, 1])
     assert.match(
-      await session.writeStdin({ sessionId: 1, yieldTimeMs: 5_000 }),
+      await session.writeStdin({ sessionId: 1, yieldTimeMs: 10_000 }),
       /exited with code 0\nOutput:\ntwo\n$/,
     )
     await failure(session.writeStdin({ sessionId: 1 }), NotFoundError)
 
-    const piped = await session.exec({ cmd: 'cat; echo over; sleep 60', yieldTimeMs: 300 })
+    const piped = await session.exec({ cmd: 'cat; echo over; sleep 60', yieldTimeMs: 1_500 })
     assert.equal(piped.output, 'over\n')
     await failure(session.writeStdin({ sessionId: piped.sessionId, chars: 'x' }), InvalidArgumentError)
 
@@ -242,7 +242,7 @@ describe("OpenAI's agents", () => {
       yieldTimeMs: 300,
     })
     assert.equal(typed.exitCode, null)
-    const answer = await session.writeStdin({ sessionId: typed.sessionId, chars: 'me\n', yieldTimeMs: 500 })
+    const answer = await session.writeStdin({ sessionId: typed.sessionId, chars: 'me\n', yieldTimeMs: 1_500 })
     assert.match(answer, /running with session ID \d+\nOutput:\nme\r\nit is me\r\n/)
     const ended = await session.writeStdin({
       sessionId: typed.sessionId,

@@ -182,7 +182,7 @@ describe('a connection', () => {
 })
 
 test('the sandbox is made with the first call, and a call does not take longer than it may', async () => {
-  const on = await connected(['--timeout=300', '--processes', '64', '--memory', '256m', '--cwd', '/tmp'])
+  const on = await connected(['--timeout=1500', '--processes', '64', '--memory', '256m', '--cwd', '/tmp'])
   const before = belongings(on.pid).processes.size
   await on.client.listTools()
   assert.equal(belongings(on.pid).processes.size, before)
@@ -193,9 +193,9 @@ test('the sandbox is made with the first call, and a call does not take longer t
 })
 
 test('a sandbox that has ended is told of, and the next call has another', async () => {
-  const on = await connected(['--life', '1500'])
+  const on = await connected(['--life', '3000'])
   await on.call('writeFile', { path: 'kept', content: '' })
-  await sleep(1_800)
+  await sleep(3_300)
   const over = await Promise.all([1, 2].map(() => on.call('runCommand', { command: 'ls' })))
   for (const result of over) {
     assert.equal(result.isError, true)
