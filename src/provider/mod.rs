@@ -249,7 +249,7 @@ pub struct Info {
     pub id: String,
     /// Whether it lives.
     pub status: Status,
-    /// Why it no longer lives.
+    /// Why it no longer lives: `it was destroyed`; what begins with `its time was over`; or what happened to it.
     pub reason: Option<String>,
     /// When it was made.
     pub created_at: SystemTime,

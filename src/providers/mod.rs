@@ -15,17 +15,20 @@ pub mod local;
 type Make = fn() -> Arc<dyn Provider>;
 
 /// Every provider, made with its defaults.
-const BY_NAME: [(&str, Make); 3] = [
+const BY_NAME: &[(&str, Make)] = &[
     ("local", || Arc::new(local::Local::default())),
     ("docker", || Arc::new(docker::Docker::default())),
     ("e2b", || Arc::new(e2b::E2b::default())),
 ];
 
+/// Those that are asked where none is named, one after the other.
+const UNNAMED: [&str; 2] = ["local", "docker"];
+
 /// The provider that this machine offers where none is configured: the one that `COMPUTESDK_PROVIDER`
 /// names, else the first that can create of local and docker.
 pub fn of_this_machine() -> Result<Vec<Arc<dyn Provider>>> {
     match config::default_provider() {
-        None => Ok(BY_NAME[..2].iter().map(|(_, make)| make()).collect()),
+        None => UNNAMED.into_iter().map(by_name).collect(),
         Some(name) => by_name(&name).map(|provider| vec![provider]),
     }
 }
