@@ -6,6 +6,7 @@ use computesdk::command::RunOptions;
 use computesdk::error::{Error, ErrorKind};
 use computesdk::sandbox::Sandbox;
 
+use crate::commands::assert_apart;
 use crate::files::{names, noise, text, write};
 use crate::harness::{At, Case, cases, eventually, pace, sh, shell, soon};
 use crate::moves::tree;
@@ -326,6 +327,7 @@ async fn a_dropped_copy_leaves_nothing(at: At) {
 
 async fn a_killed_copy_leaves_nothing(at: At) {
     let sandbox = at.sandbox().await;
+    assert_apart(&sandbox).await;
     let files = sandbox.filesystem();
     sh(
         &sandbox,

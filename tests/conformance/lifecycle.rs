@@ -297,8 +297,8 @@ async fn an_option_is_honoured_or_refused_by_name(at: At) {
     for (name, request) in options {
         match compute::create_at(&at.0, &request, false).await {
             Ok(sandbox) => sandbox.destroy().await.unwrap(),
-            Err(error) if name == "templateId" => {
-                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                assert_eq!(name, "templateId", "{error}");
                 assert!(error.message().contains("`no-such-template`"), "{error}");
             }
             Err(error) => {
