@@ -1,14 +1,26 @@
-// The package as npm delivers it: packed, installed far from the repository, run as ESM, CommonJS and TypeScript,
-// as this user and as one without privileges.
+// The packages as npm delivers them: packed, installed from a registry far from the repository, run as ESM, CommonJS and
+// TypeScript, as this user and as one without privileges.
 
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test as nodeTest } from 'node:test'
 
+import { addon } from '../scripts/elf.mjs'
+import { HERE, manifest, pack, platforms, registry } from './packed.mjs'
 import { belongings, eventually, left, ROOT, start, test } from './support.mjs'
 
 const LIMIT = 300_000
@@ -16,8 +28,11 @@ const LIMIT = 300_000
 const NOBODY = 65534
 const isRoot = process.getuid() === 0
 
+/** Where a user has installed the package. */
 let folder
+/** The tarballs, by the names of their packages. */
 let packed
+let source
 
 /** Runs a program that must succeed, and gives what it printed. */
 async function run(command, args, options = {}) {
@@ -27,19 +42,46 @@ async function run(command, args, options = {}) {
   return stdout
 }
 
+/** Installs packages in a new folder, from a registry and with a cache of its own. */
+async function install(name, { url }, ...words) {
+  const place = join(folder, '..', name)
+  mkdirSync(place)
+  writeFileSync(join(place, 'package.json'), '{ "name": "user", "private": true }')
+  const flags = ['--no-audit', '--no-fund', `--registry=${url}`, `--cache=${join(folder, '../cache')}`]
+  await run('npm', ['install', ...flags, ...words], { cwd: place, env: { NO_PROXY: '127.0.0.1' } })
+  return place
+}
+
+/** The packages that are installed in a folder. */
+function installed(place) {
+  const lock = JSON.parse(readFileSync(join(place, 'node_modules/.package-lock.json'), 'utf8'))
+  return Object.keys(lock.packages).map((name) => name.replace('node_modules/', ''))
+}
+
+/** The paths of the files in a folder, from there on. */
+function filesOf(place) {
+  const all = readdirSync(place, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+  return all.map((entry) => join(entry.parentPath, entry.name).slice(place.length + 1)).sort()
+}
+
+const NATIVE = `@computesdk/native-${HERE}`
+
 before(
   async () => {
-    folder = mkdtempSync(join(tmpdir(), 'computesdk-package-'))
-    chmodSync(folder, 0o755)
-    const pack = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
-    packed = JSON.parse(await run('npm', pack, { cwd: ROOT }))[0]
-    writeFileSync(join(folder, 'package.json'), '{ "name": "user", "private": true }')
-    await run('npm', ['install', '--offline', '--no-audit', '--no-fund', join(folder, packed.filename)])
+    const place = mkdtempSync(join(tmpdir(), 'computesdk-package-'))
+    chmodSync(place, 0o755)
+    folder = join(place, 'user')
+    packed = await pack(join(place, 'tarballs'))
+    source = await registry(packed, platforms())
+    await install('user', source, 'computesdk')
   },
   { timeout: LIMIT },
 )
 
-after(() => rmSync(folder, { recursive: true, force: true }))
+after(() => {
+  source?.close()
+  rmSync(join(folder, '..'), { recursive: true, force: true })
+})
 
 /** The body of the programs below: what every user does first. */
 const BODY = `
@@ -65,34 +107,91 @@ async function main(): Promise<void> {
 await main()
 `
 
-describe('the packed package', () => {
-  nodeTest('holds what it needs and nothing else', { timeout: LIMIT }, () => {
-    const names = packed.files.map((file) => file.path)
-    for (const name of ['package.json', 'index.js', 'index.d.ts', 'door/errors.js', 'door/load.js'])
-      assert.ok(names.includes(name), name)
-    assert.ok(names.some((name) => name.endsWith('.node')))
+describe('the installed package', () => {
+  nodeTest('is two packages: this one, and the one of this platform', () => {
+    assert.deepEqual(installed(folder).sort(), [NATIVE, 'computesdk'])
+    const fetched = source.asked.filter((path) => path.startsWith('/files/'))
+    assert.equal(fetched.length, 2, fetched.join())
+  })
+
+  nodeTest('knows the packages of all platforms, of its own version', () => {
+    const { version, optionalDependencies } = manifest(packed.get('computesdk'))
+    assert.deepEqual(
+      Object.keys(optionalDependencies),
+      platforms().map(({ name }) => name),
+    )
+    for (const wanted of Object.values(optionalDependencies)) assert.equal(wanted, version)
+  })
+
+  nodeTest('has no dependencies and runs nothing when it is installed', () => {
+    for (const name of installed(folder)) {
+      const one = JSON.parse(readFileSync(join(folder, 'node_modules', name, 'package.json'), 'utf8'))
+      assert.deepEqual(
+        [one.dependencies, one.scripts, one.devDependencies],
+        [undefined, undefined, undefined],
+      )
+    }
+  })
+
+  nodeTest('holds what it needs and nothing else', () => {
+    const names = filesOf(join(folder, 'node_modules/computesdk'))
+    const { files } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+    for (const name of files)
+      assert.ok(
+        names.some((one) => one === name || one.startsWith(`${name}/`)),
+        name,
+      )
     const odd = names.filter(
       (name) =>
-        !/^(package\.json|(index|adapters)\.(js|d\.ts)|bin\/computesdk\.js|door\/([a-z]+\/)?[a-z-]+\.js|computesdk\.[\w-]+\.node|README\.md|LICENSE|CHANGELOG\.md)$/.test(
+        !/^(package\.json|[a-z]+\.(js|d\.ts)|bin\/[a-z]+\.js|door\/([a-z]+\/)?[a-z-]+\.js|README\.md|LICENSE|CHANGELOG\.md)$/.test(
           name,
         ),
     )
     assert.deepEqual(odd, [])
+    assert.deepEqual(filesOf(join(folder, 'node_modules', NATIVE)), [
+      'LICENSE',
+      'README.md',
+      `computesdk.${HERE}.node`,
+      'package.json',
+    ])
   })
 
-  nodeTest('has no dependencies and runs nothing when it is installed', { timeout: LIMIT }, () => {
-    const installed = JSON.parse(readFileSync(join(folder, 'node_modules/computesdk/package.json'), 'utf8'))
-    assert.deepEqual(Object.keys(installed.dependencies ?? {}), [])
-    for (const name of ['preinstall', 'install', 'postinstall'])
-      assert.equal(installed.scripts?.[name], undefined)
-    assert.deepEqual(
-      Object.keys(JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')).packages).filter(
-        (name) => name !== '',
-      ),
-      ['node_modules/computesdk'],
-    )
+  nodeTest('takes 12 MB at most', (t) => {
+    const place = join(folder, 'node_modules')
+    if (addon(join(place, NATIVE, `computesdk.${HERE}.node`)).sections.includes('.debug_info'))
+      return t.skip('the addon is a debug build: npm run build')
+    const bytes = filesOf(place).reduce((sum, name) => sum + statSync(join(place, name)).size, 0)
+    t.diagnostic(`${(bytes / 1e6).toFixed(2)} MB`)
+    assert.ok(bytes <= 12e6, `${bytes} bytes`)
   })
 
+  nodeTest('says what to do where the package of the platform was left out', { timeout: LIMIT }, async () => {
+    const place = await install('omitted', source, 'computesdk', '--omit=optional')
+    assert.deepEqual(installed(place), ['computesdk'])
+    const { code, stderr } = await start(process.execPath, ['-e', "require('computesdk')"], { cwd: place })
+      .ended
+    assert.equal(code, 1)
+    assert.match(stderr, new RegExp(`no native binary for ${process.platform}-${process.arch}`))
+    assert.match(stderr, new RegExp(`Install ${NATIVE.replace(/-(gnu|musl)$/, '')}`))
+    assert.match(stderr, /--omit=optional/)
+  })
+
+  nodeTest('installs from its tarballs alone, before anything is published', { timeout: LIMIT }, async () => {
+    const none = await registry(new Map(), [])
+    const place = await install('unpublished', none, ...packed.values()).finally(none.close)
+    assert.deepEqual(installed(place).sort(), [...packed.keys()].sort())
+    const source = `
+      const { local } = require('@computesdk/local')
+      console.log([require('@computesdk/docker').docker, require('@computesdk/e2b').e2b].map((one) => one.name).join())
+      local().sandbox.create().then(async (box) => {
+        console.log((await box.runCommand('echo on')).stdout.trim())
+        await box.destroy()
+      })`
+    assert.equal(await run(process.execPath, ['-e', source], { cwd: place }), 'docker,e2b\non\n')
+  })
+})
+
+describe('a program of its user', () => {
   test('runs as an ES module', async () => {
     writeFileSync(join(folder, 'esm.mjs'), `import { compute } from 'computesdk'\n${BODY}`)
     assert.deepEqual(JSON.parse(await run(process.execPath, ['esm.mjs'])).slice(0, 4), ANSWERS)

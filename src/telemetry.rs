@@ -6,7 +6,11 @@
 
 use std::sync::Once;
 
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config;
 
@@ -16,10 +20,15 @@ pub fn start() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if let Some(filter) = config::log_filter() {
-            let _ = tracing_subscriber::fmt()
-                .with_env_filter(EnvFilter::new(filter))
-                .with_writer(std::io::stderr)
-                .try_init();
+            let (targets, wrong) = match filter.parse::<Targets>() {
+                Ok(targets) => (targets, None),
+                Err(error) => (Targets::new().with_default(Level::WARN), Some(error)),
+            };
+            let shown = fmt::layer().with_writer(std::io::stderr);
+            let _ = tracing_subscriber::registry().with(shown).with(targets).try_init();
+            if let Some(error) = wrong {
+                tracing::warn!("`COMPUTESDK_LOG` is no filter, only warnings are shown: {error}");
+            }
         }
     });
 }
