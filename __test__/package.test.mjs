@@ -143,7 +143,7 @@ describe('the installed package', () => {
       )
     const odd = names.filter(
       (name) =>
-        !/^(package\.json|[a-z]+\.(js|d\.ts)|bin\/[a-z]+\.js|door\/([a-z]+\/)?[a-z-]+\.js|README\.md|LICENSE|CHANGELOG\.md)$/.test(
+        !/^(package\.json|[a-z]+\.(js|d\.ts)|(bin|door)(\/[a-z-]+)+\.(js|d\.ts)|README\.md|LICENSE|CHANGELOG\.md)$/.test(
           name,
         ),
     )

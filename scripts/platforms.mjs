@@ -26,6 +26,7 @@ await new NapiCli().createNpmDirs({ cwd: folder, npmDir: 'npm' })
 for (const platform of readdirSync(join(folder, 'npm'))) {
   const place = join(folder, 'npm', platform)
   const manifest = JSON.parse(readFileSync(join(place, 'package.json'), 'utf8'))
+  manifest.type = 'commonjs'
   manifest.description = `The native half of computesdk for ${platform}`
   writeFileSync(join(place, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`)
   writeFileSync(join(place, 'README.md'), readme(manifest))
