@@ -9,6 +9,7 @@ import { describe } from 'node:test'
 import { Worker } from 'node:worker_threads'
 
 import * as namespace from '../index.js'
+import { platforms } from './packed.mjs'
 import { INDEX, ROOT, start, test } from './support.mjs'
 
 /** All that a named import can name. */
@@ -162,19 +163,26 @@ describe('in a bundle', () => {
 })
 
 describe('where there is no binary', () => {
-  /** What loading a copy of the package without its binary says, on a platform that it believes in. */
-  async function refusal(platform, arch) {
+  /** What loading a copy of the package without its binary says, where the process is made to look like another's. */
+  async function refusal({ platform, arch, report } = {}) {
     const folder = mkdtempSync(join(tmpdir(), 'computesdk-test-'))
     for (const name of ['index.js', 'door']) cpSync(join(ROOT, name), join(folder, name), { recursive: true })
-    const pretend = platform
-      ? `Object.defineProperty(process, 'platform', { value: '${platform}' }); Object.defineProperty(process, 'arch', { value: '${arch}' });`
-      : ''
-    const source = `${pretend} try { require(${JSON.stringify(join(folder, 'index.js'))}) } catch (error) { console.log(JSON.stringify([error.message, error.cause.errors.length])) }`
+    const pretend = Object.entries({ platform, arch, report })
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]) => `Object.defineProperty(process, '${key}', { value: ${value} })`)
+    const source = `${pretend.join('\n')}
+      try { require(${JSON.stringify(join(folder, 'index.js'))}) } catch (error) {
+        console.log(JSON.stringify([error.message, error.cause.errors.length]))
+      }`
     const { stdout, stderr } = await start(process.execPath, ['-e', source]).ended
     rmSync(folder, { recursive: true })
     assert.notEqual(stdout, '', stderr)
     return JSON.parse(stdout)
   }
+
+  /** What the process of a machine with this C library tells of itself. */
+  const glibc = (version) => `{ getReport: () => ({ header: { glibcVersionRuntime: ${version} } }) }`
+  const linux = { platform: "'linux'", arch: "'arm64'" }
 
   test('the error names the platform, the package to install and the usual reason', async () => {
     const [message, causes] = await refusal()
@@ -184,10 +192,40 @@ describe('where there is no binary', () => {
     assert.ok(causes > 0)
   })
 
+  test('the error names the one package for the C library of the machine', async () => {
+    const [gnu] = await refusal({ ...linux, report: glibc("'2.36'") })
+    assert.match(
+      gnu,
+      /no native binary for linux-arm64-gnu could .* Install @computesdk\/native-linux-arm64-gnu:/,
+    )
+    const [musl] = await refusal({ ...linux, report: glibc('undefined') })
+    assert.match(
+      musl,
+      /no native binary for linux-arm64-musl could .* Install @computesdk\/native-linux-arm64-musl:/,
+    )
+  })
+
+  test('the error names both where nobody knows which that is', async () => {
+    const [message] = await refusal({ ...linux, report: 'undefined' })
+    assert.match(
+      message,
+      /for linux-arm64 could .* Install @computesdk\/native-linux-arm64-gnu or -linux-arm64-musl:/,
+    )
+  })
+
   test('an unsupported platform is told which are supported', async () => {
-    const [message] = await refusal('sunos', 'sparc')
-    assert.match(message, /sunos-sparc/)
-    assert.match(message, /linux-x64/)
-    assert.match(message, /darwin-arm64/)
+    for (const [platform, arch] of [
+      ['sunos', 'sparc'],
+      ['linux', 'riscv64'],
+      ['win32', 'arm64'],
+    ]) {
+      const [message] = await refusal({ platform: `'${platform}'`, arch: `'${arch}'` })
+      assert.match(
+        message,
+        new RegExp(`for ${platform}-${arch} could be loaded\\. There is none for it\\. Supported: `),
+      )
+      for (const { name } of platforms())
+        assert.ok(message.includes(name.replace('@computesdk/native-', '')), `${name}: ${message}`)
+    }
   })
 })

@@ -15,6 +15,16 @@ const BUILDS = {
   'win32-x64': ['win32-x64-msvc'],
 }
 
+/** The builds that fit the C library of this machine; all of them where nobody knows which that is. */
+function fitting(builds) {
+  if (process.platform !== 'linux') return builds
+  // It takes a while, so only who has failed asks.
+  const { header } = process.report?.getReport?.() ?? {}
+  if (header === undefined) return builds
+  const libc = header.glibcVersionRuntime === undefined ? 'musl' : 'gnu'
+  return builds.filter((build) => build.endsWith(libc))
+}
+
 function load() {
   // Bundlers must not follow these: the binary is no module of theirs.
   const requireNative = createRequire(__filename)
@@ -32,13 +42,19 @@ function load() {
       causes.push(error)
     }
   }
+  const fits = fitting(builds)
+  const name = fits.length === 1 ? fits[0] : here
   const advice =
     builds.length > 0
-      ? `Install @computesdk/native-${builds.join(' or -')}: npm leaves optional packages out with --omit=optional, and where a lock file was made on another platform.`
-      : `There is none for it; supported: ${Object.keys(BUILDS).join(', ')}.`
-  throw new Error(`computesdk: no native binary for ${here} could be loaded. ${advice}`, {
-    cause: new AggregateError(causes),
-  })
+      ? `Install @computesdk/native-${fits.join(' or -')}: npm leaves optional packages out with --omit=optional, and where a lock file was made on another platform. If it is there, \`cause\` says why it does not load.`
+      : 'There is none for it.'
+  const supported = Object.values(BUILDS).flat().join(', ')
+  throw new Error(
+    `computesdk: no native binary for ${name} could be loaded. ${advice} Supported: ${supported}.`,
+    {
+      cause: new AggregateError(causes),
+    },
+  )
 }
 
 /** The original of this file, where this is a copy of it: found as whatever runs the bundle finds its packages. */
