@@ -1,20 +1,19 @@
 // A registry of npm on this machine, that has this project's packages: what a stranger's `npm install computesdk` gets.
 
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-import { ROOT, start } from './support.mjs'
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 /** Packs everything as it is published, into a folder, and gives the tarballs by the names of the packages. */
 export async function pack(folder) {
-  const { code, stdout, stderr } = await start(process.execPath, [join(ROOT, 'scripts/pack.mjs'), folder], {
-    timeout: 300_000,
-  }).ended
-  if (code !== 0) throw new Error(`scripts/pack.mjs: ${stderr}`)
+  const script = join(ROOT, 'scripts/pack.mjs')
+  const { stdout } = await promisify(execFile)(process.execPath, [script, folder], { timeout: 300_000 })
   const paths = stdout.trim().split('\n')
   return new Map(paths.map((line) => line.split('  ')[0]).map((path) => [manifest(path).name, path]))
 }

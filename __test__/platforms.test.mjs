@@ -60,6 +60,18 @@ describe('the packages', () => {
     }
   })
 
+  test('of the platforms are those that the documents name', () => {
+    const named = [...read('docs/platforms.md').matchAll(/@computesdk\/native-[\w-]+\w/g)].map(
+      ([name]) => name,
+    )
+    assert.deepEqual(
+      [...new Set(named)].sort(),
+      platforms()
+        .map(({ name }) => name)
+        .sort(),
+    )
+  })
+
   test('of the platforms are those that the loader looks for', () => {
     const names = [...read('door/load.js').matchAll(/'((?:linux|darwin|win32)-\w+(?:-\w+)?)'/g)].map(
       ([, name]) => name,
