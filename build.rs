@@ -1,6 +1,7 @@
 //! Builds the agent, the program that is embedded in the library, and sets up the link to Node.
 //!
-//! The agent is a static program for the machine that the library is for. It has a target directory of its
+//! The agent is a static program for the machine that the library is for, so that it is one and the same program whichever
+//! C library that machine has: glibc is in it, whose calls it relies on (musl's refuse some). It has a target directory of its
 //! own (cargo holds a lock on this one), an explicit `--target` (`+crt-static` would otherwise break the
 //! procedural macros that run here), and none of this build's settings. `COMPUTESDK_AGENT` names one that
 //! was built elsewhere.
@@ -31,7 +32,7 @@ fn agent() -> PathBuf {
     }
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     // The addon may be linked by other means (an old glibc's symbols, say); the agent needs no library at all.
-    let target = variable("TARGET");
+    let target = variable("TARGET").replace("-linux-musl", "-linux-gnu");
     let output = PathBuf::from(variable("OUT_DIR")).join("agent");
 
     let mut cargo = Command::new(variable("CARGO"));

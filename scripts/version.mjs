@@ -26,5 +26,8 @@ for (const name of readdirSync(join(root, 'packages'))) {
 for (const path of ['Cargo.toml', 'agent/Cargo.toml']) {
   edit(path, (text) => text.replace(/^version = ".*"$/m, `version = "${version}"`))
 }
-run('cargo', 'update', '--workspace', '--offline')
-run('git', 'add', 'npm', 'packages', 'Cargo.toml', 'Cargo.lock', 'agent/Cargo.toml')
+for (const workspace of ['.', 'fuzz']) {
+  const manifest = `${workspace}/Cargo.toml`
+  run('cargo', 'update', '--workspace', '--offline', '--manifest-path', manifest)
+}
+run('git', 'add', 'npm', 'packages', 'Cargo.toml', 'Cargo.lock', 'agent/Cargo.toml', 'fuzz/Cargo.lock')
