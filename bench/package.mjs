@@ -44,26 +44,38 @@ function weight(user) {
   return { names, dependencies, bytes }
 }
 
-/** Milliseconds that a Node.js takes, from its start to its end. */
-function startUp(source) {
+/** Milliseconds that a Node.js takes from its start to its end, and those of a processor that its import takes. */
+function startUp(path) {
+  const source = `
+    const before = process.cpuUsage()
+    ${path && `require(${JSON.stringify(path)})`}
+    const { user, system } = process.cpuUsage(before)
+    console.log((user + system) / 1000)`
   const begun = performance.now()
-  execFileSync(process.execPath, ['-e', source], { env: { PATH: '/usr/bin:/bin' } })
-  return performance.now() - begun
+  const cpu = execFileSync(process.execPath, ['-e', source], { env: { PATH: '/usr/bin:/bin' } })
+  return { wall: performance.now() - begun, cpu: Number(cpu) }
 }
 
-/** What each import takes above a Node.js that imports nothing, turn by turn: the median, and the least. */
+/**
+ * What each import takes above a Node.js that imports nothing, turn by turn. On a machine that has other things to do, the
+ * least and the processor's time say more than the median.
+ */
 function imports(modules) {
   const all = Object.fromEntries(Object.keys(modules).map((name) => [name, []]))
   for (let round = 0; round <= rounds; round++) {
     for (const [name, path] of Object.entries(modules)) {
-      const took = startUp(path && `require(${JSON.stringify(path)})`)
+      const took = startUp(path)
       // The first fills the machine's caches.
       if (round > 0) all[name].push(took)
     }
   }
   const above = (of) =>
     Object.fromEntries(Object.entries(all).map(([name, took]) => [name, of(took) - of(all.nothing)]))
-  return { median: above(median), least: above((took) => Math.min(...took)) }
+  return {
+    median: above((took) => median(took.map(({ wall }) => wall))),
+    least: above((took) => Math.min(...took.map(({ wall }) => wall))),
+    'CPU, median': above((took) => median(took.map(({ cpu }) => cpu))),
+  }
 }
 
 try {
@@ -75,11 +87,10 @@ try {
   console.log(`installed: ${(bytes / 1e6).toFixed(2)} MB`)
   const ours = createRequire(join(user, 'package.json')).resolve('computesdk')
   console.log(`an import above bare Node.js, of ${rounds} rounds:`)
-  // On a machine that has other things to do, the least is what says more.
   for (const [what, added] of Object.entries(imports({ nothing: '', computesdk: ours, e2b }))) {
     const [mine, theirs] = [added.computesdk, added.e2b].map((ms) => `${ms.toFixed(1)} ms`)
     console.log(
-      `  ${what}: computesdk ${mine}, e2b ${theirs}: ${(added.e2b / added.computesdk).toFixed(1)} times as long`,
+      `  ${what}: computesdk ${mine}, e2b ${theirs}: ${(added.e2b / added.computesdk).toFixed(1)} times as much`,
     )
   }
 } finally {
