@@ -1346,7 +1346,55 @@ export interface ComputeRequestLimits {
   action?: number | undefined
   /** The longest life of a sandbox in ms, whatever was asked for. Default: 900000 (15 minutes). */
   life?: number | undefined
+  /**
+   * Commands and codes that run at once in a sandbox, those in the background aside. Default: 4. The others wait for
+   * their turn, no longer than an action may take (504).
+   */
+  concurrent?: number | undefined
+  /**
+   * Sandboxes that an owner has at once, and all who have no owner together; `create` is answered with 429 then. They are
+   * counted with one `list` of the provider for each `create`. Default: no limit.
+   */
+  sandboxes?: number | undefined
 }
+
+/** What has come of a request, for a record of all that is done. */
+export interface ComputeRequestTrace {
+  /** What was asked for; missing where that could not be read. */
+  action?: ComputeAction
+  /** The sandbox that it was about; of `create`, the one that was made. */
+  sandboxId?: string
+  /** On whose behalf: the name that `authorize` gave. */
+  owner?: string
+  /** HTTP status. */
+  status: number
+  /** From the request to its answer; of a stream, to its last event. Whole, at least 1. */
+  durationMs: number
+}
+
+/**
+ * An event of an answer that comes as it happens: `event` is its name, `data` what its one line of JSON holds. `stdout`
+ * and `stderr` come as often as something is written; `result` or `error` is the last, with the whole answer.
+ *
+ * @example
+ * ```ts
+ * import type { ComputeEvent } from 'computesdk'
+ *
+ * function show({ event, data }: ComputeEvent) {
+ *   if (event === 'stdout' || event === 'stderr') process.stdout.write(data.text)
+ *   else if (event === 'result') console.log('exit code', data.result?.exitCode)
+ *   else console.error(data.status, data.error)
+ * }
+ * ```
+ */
+export type ComputeEvent =
+  | { event: 'stdout'; data: { text: string } }
+  | { event: 'stderr'; data: { text: string } }
+  | { event: 'result'; data: ComputeSuccess }
+  | { event: 'error'; data: ComputeFailure }
+
+/** What `authorize` may say. */
+export type ComputeAdmission = boolean | string | Response | null | undefined
 
 /**
  * What opens the request handler, which is closed by default. An option that cannot be right rejects with
@@ -1357,8 +1405,9 @@ export interface ComputeRequestLimits {
 export interface ComputeRequestOptions<R extends ComputeRequest | Request = ComputeRequest | Request> {
   /**
    * Whether a request may do this: `false`, or nothing, is answered with 403. A text names an owner: the sandboxes that
-   * it makes exist for it alone, and no others exist for it; `true` is for those that have no owner. What it throws is
-   * answered with 500 and goes to `onError`.
+   * it makes exist for it alone, and no others exist for it; `true` is for those that have no owner. A `Response` refuses
+   * in its own way, such as with 401 or 429; a parsed body is answered with its status. What it throws is answered with
+   * 500 and goes to `onError`.
    *
    * Default: anybody may, of which a warning is given once where `NODE_ENV` is `production`.
    */
@@ -1366,7 +1415,8 @@ export interface ComputeRequestOptions<R extends ComputeRequest | Request = Comp
     | ((
         request: R,
         action: ComputeAction,
-      ) => boolean | string | null | undefined | Promise<boolean | string | null | undefined>)
+        sandboxId: string | undefined,
+      ) => ComputeAdmission | Promise<ComputeAdmission>)
     | undefined
   /** What a request may do. Default: all but `compute.sandbox.list`. */
   allowedActions?: readonly ComputeAction[] | undefined
@@ -1387,6 +1437,8 @@ export interface ComputeRequestOptions<R extends ComputeRequest | Request = Comp
   onAction?: ((action: ComputeAction, sandboxId: string | undefined) => void | Promise<void>) | undefined
   /** Is told of every failure before it is answered, with what the answer leaves out. */
   onError?: ((error: unknown) => void | Promise<void>) | undefined
+  /** Is told what has come of every request before it is answered. What it throws is answered with 500. */
+  onAnswer?: ((trace: ComputeRequestTrace) => void | Promise<void>) | undefined
 }
 
 /** What {@link handleComputeRequest} takes. */
@@ -1449,6 +1501,69 @@ export declare function handleComputeRequest(
 
 /** The same as {@link handleComputeRequest}. */
 export declare const handleHttpComputeRequest: typeof handleComputeRequest
+
+/** What {@link createComputeHandler} takes. */
+export interface ComputeHandlerOptions extends ComputeRequestOptions<Request> {
+  /** Default: as `compute` is configured when a request comes. */
+  provider?: ProviderPlugin | undefined
+}
+
+/** Answers requests, as {@link handleComputeRequest} does. Its properties are what a route of Next.js exports. */
+export interface ComputeHandler {
+  /** Answers a Web `Request` with a `Response`. What else it is given is not looked at. */
+  (request: Request, ...rest: unknown[]): Promise<Response>
+  /** The handler itself. */
+  POST(request: Request, ...rest: unknown[]): Promise<Response>
+  /** The handler itself: preflights of the sites that `allowedOrigins` names. */
+  OPTIONS(request: Request, ...rest: unknown[]): Promise<Response>
+}
+
+/**
+ * Makes a handler of many requests. What is wrong with its options raises `InvalidArgumentError` now, and not with the
+ * first request.
+ *
+ * With `Accept: text/event-stream` a request for `runCommand` or `runCode` is answered as it happens: {@link ComputeEvent}.
+ *
+ * @example
+ * ```ts
+ * // app/api/compute/route.ts
+ * export const { POST, OPTIONS } = createComputeHandler({
+ *   provider: local(),
+ *   authorize: ({ headers }) => headers.get('authorization') === `Bearer ${process.env.MY_TOKEN}`,
+ * })
+ * ```
+ */
+export declare function createComputeHandler(options?: ComputeHandlerOptions): ComputeHandler
+
+/** What a server of Node's calls with its own request and response, and Fastify with its own around those. */
+export type NodeHandler = (
+  request: NodeRequest | { raw: NodeRequest },
+  response: NodeResponse | { raw: NodeResponse },
+  next?: (error?: unknown) => void,
+) => Promise<void>
+
+/** A request as servers of Node's have it. */
+export type NodeRequest = import('node:http').IncomingMessage | import('node:http2').Http2ServerRequest
+
+/** A response as servers of Node's have it. */
+export type NodeResponse = import('node:http').ServerResponse | import('node:http2').Http2ServerResponse
+
+/**
+ * Makes of a handler of Web requests one for `node:http`, HTTP/2, Express and Fastify. A client that hangs up aborts the
+ * request's `signal`, a slow one is waited for, and a body that a parser has read already is taken from `request.body`.
+ * What the handler throws goes to `next`, to Fastify, or is a 500 and a warning.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'node:http'
+ *
+ * const handler = createComputeHandler({ authorize: ({ headers }) => headers.get('x-key') === process.env.MY_KEY })
+ * createServer(toNodeHandler(handler)).listen(3000)
+ * ```
+ */
+export declare function toNodeHandler(
+  handler: (request: Request) => Response | Promise<Response>,
+): NodeHandler
 
 /** The stable codes of errors, one for each kind and, in few cases, one for a finer kind. */
 export type ErrorCode =

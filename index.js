@@ -9,12 +9,15 @@ const filesystem = require('./door/filesystem.js')
 const provider = require('./door/provider.js')
 const request = require('./door/request.js')
 const sandbox = require('./door/sandbox.js')
+const server = require('./door/server.js')
 const terminal = require('./door/terminal.js')
 
 module.exports.compute = compute.compute
 module.exports.createCompute = compute.createCompute
+module.exports.createComputeHandler = request.createComputeHandler
 module.exports.handleComputeRequest = request.handleComputeRequest
 module.exports.handleHttpComputeRequest = request.handleComputeRequest
+module.exports.toNodeHandler = server.toNodeHandler
 module.exports.local = provider.local
 module.exports.docker = provider.docker
 module.exports.e2b = provider.e2b

@@ -17,7 +17,6 @@ import {
 } from '../index.js'
 import { e2bFake, KEY } from './fakes.mjs'
 import { installed } from './install.mjs'
-import { others } from './others.mjs'
 import { eventually, failure, sandbox, signalled, test } from './support.mjs'
 
 /** @type {typeof import('ai')} */
@@ -403,7 +402,7 @@ for (const [where, create] of Object.entries({
     const { url } = await e2bFake()
     return await e2b({ apiKey: KEY, apiUrl: url, sandboxUrl: url }).sandbox.create()
   },
-  'at a plug-in': () => compute.sandbox.create({ provider: others()('@computesdk/just-bash').justBash({}) }),
+  'at a plug-in': () => compute.sandbox.create({ provider: installed('plugins')('@computesdk/just-bash').justBash({}) }),
 })) {
   test(`the tools are the same ${where}`, async () => {
     const there = await create()

@@ -1,8 +1,8 @@
-// Packages that only one test file needs, in a folder of its own: plugins/, packaging/, workflows/, runtimes/. They are
-// installed when it wants them, at the versions of the folder's lock file.
+// Packages that only a few test files need, in folders of their own: plugins/, servers/, frameworks/, … They are installed
+// when one wants them, at the versions of the folder's lock file.
 
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -32,10 +32,27 @@ function isInstalled(folder) {
   }
 }
 
+/** Beside what is there, and then all at once: another test may install the same packages now. */
 function install(folder) {
+  const [there, place] = [join(folder, 'node_modules'), mkdtempSync(join(folder, '.installing-'))]
+  try {
+    rmSync(there, { recursive: true, force: true })
+    for (const name of ['package.json', 'package-lock.json', '.npmrc']) {
+      if (existsSync(join(folder, name))) copyFileSync(join(folder, name), join(place, name))
+    }
+    npm(place, folder)
+    renameSync(join(place, 'node_modules'), there)
+  } catch (error) {
+    if (!isInstalled(folder)) throw error
+  } finally {
+    rmSync(place, { recursive: true })
+  }
+}
+
+function npm(place, folder) {
   const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']
   try {
-    execFileSync('npm', ['ci', ...flags], { cwd: folder, stdio: 'pipe', timeout: 240_000 })
+    execFileSync('npm', ['ci', ...flags], { cwd: place, stdio: 'pipe', timeout: 240_000 })
   } catch (error) {
     const said = error.stderr?.toString().trim() || error.message
     throw new Error(

@@ -36,6 +36,7 @@ const VALUES = [
   'UnsupportedError',
   'compute',
   'createCompute',
+  'createComputeHandler',
   'defineProvider',
   'docker',
   'e2b',
@@ -43,6 +44,7 @@ const VALUES = [
   'handleHttpComputeRequest',
   'isCommandExitError',
   'local',
+  'toNodeHandler',
 ]
 
 describe('the package', () => {

@@ -16,7 +16,7 @@ import {
   QuotaExceededError,
   UnsupportedError,
 } from '../index.js'
-import { others } from './others.mjs'
+import { installed } from './install.mjs'
 import { failure, signalled, test } from './support.mjs'
 
 const kept = new Set()
@@ -60,7 +60,7 @@ const flaky = defineProvider({
 const ours = local()
 let justBash
 before(() => {
-  justBash = others()('@computesdk/just-bash').justBash()
+  justBash = installed('plugins')('@computesdk/just-bash').justBash()
 })
 beforeEach(() => {
   kept.clear()

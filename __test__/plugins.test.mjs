@@ -21,7 +21,7 @@ import {
   UnsupportedError,
 } from '../index.js'
 import { e2bFake, KEY } from './fakes.mjs'
-import { others } from './others.mjs'
+import { installed } from './install.mjs'
 import { failure, test } from './support.mjs'
 
 const fake = await e2bFake()
@@ -31,7 +31,7 @@ const BYTES = new Uint8Array([0, 255, 128, 10, 13, 0, 195, 40])
 /** @type {ReturnType<typeof others>} */
 let from
 before(() => {
-  from = others()
+  from = installed('plugins')
 })
 
 /** What is so at every provider that runs a shell. */

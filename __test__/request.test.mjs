@@ -14,56 +14,10 @@ import {
   NotFoundError,
 } from '../index.js'
 import { failure, program, test } from './support.mjs'
-import { answered, post, serve, told, URL_ } from './web.mjs'
+import { answered, everything, post, serve, told, URL_ } from './web.mjs'
 
 const provider = local()
 const create = { action: 'compute.sandbox.create' }
-
-/** Every action in turn, through whatever `ask` is. */
-async function everything(ask) {
-  const made = await ask({ ...create, options: { runtime: 'python', timeout: 60_000, metadata: { a: [1] } } })
-  const { sandboxId } = made
-  assert.deepEqual(made, { success: true, sandboxId, provider: made.provider, status: 200 })
-  const does = async (action, more = {}) => {
-    const answer = await ask({ action: `compute.sandbox.${action}`, sandboxId, ...more })
-    assert.equal(answer.success, true, JSON.stringify(answer))
-    const { success, sandboxId: _, provider, status, ...rest } = answer
-    return rest
-  }
-  const path = '/work/a.txt'
-  assert.deepEqual(await does('filesystem.writeFile', { path, content: 'café' }), {})
-  assert.deepEqual(await does('filesystem.readFile', { path }), { fileContent: 'café' })
-  assert.deepEqual(await does('filesystem.mkdir', { path: '/work/b' }), {})
-  const { files } = await does('filesystem.readdir', { path: '/work' })
-  assert.deepEqual(
-    files.map(({ name, type, path }) => [name, type, path]),
-    [
-      ['a.txt', 'file', '/work/a.txt'],
-      ['b', 'directory', '/work/b'],
-    ],
-  )
-  assert.equal(new Date(files[0].modified).toISOString(), files[0].modified)
-  assert.deepEqual(await does('filesystem.exists', { path }), { exists: true })
-  assert.deepEqual(await does('filesystem.remove', { path }), {})
-  assert.deepEqual(await does('filesystem.exists', { path }), { exists: false })
-  const { result } = await does('runCommand', {
-    command: 'echo $A; echo err >&2; exit 3',
-    commandOptions: { env: { A: 'b' } },
-  })
-  assert.deepEqual([result.stdout, result.stderr, result.exitCode], ['b\n', 'err\n', 3])
-  assert.ok(result.durationMs >= 1 && result.sandboxId === sandboxId)
-  assert.equal((await does('runCommand', { command: 'echo', args: ['$A'] })).result.stdout, '$A\n')
-  const code = (await does('runCode', { code: 'print(1 + 1)' })).result
-  assert.deepEqual([code.output, code.language, code.exitCode], ['2\n', 'python', 0])
-  const { info } = await does('getInfo')
-  assert.deepEqual([info.id, info.status, info.metadata], [sandboxId, 'running', { a: [1] }])
-  assert.equal(new Date(info.createdAt).toISOString(), info.createdAt)
-  const gone = await ask({ action: 'compute.sandbox.getInfo', sandboxId: 'sbx_0' })
-  assert.deepEqual([gone.status, gone.error, gone.code], [404, 'Sandbox not found: sbx_0', 'NOT_FOUND'])
-  await does('destroy')
-  await does('destroy')
-  assert.equal((await ask({ action: 'compute.sandbox.getInfo', sandboxId })).status, 404)
-}
 
 describe('both forms', () => {
   test('a parsed body is answered with an object', () =>
@@ -448,6 +402,73 @@ describe('callbacks', () => {
     await handleComputeRequest({ request, provider, onError })
     assert.ok(errors[1] instanceof NotFoundError && errors[1] instanceof ComputeError)
     assert.equal(errors[1].operation, 'handleComputeRequest')
+  })
+
+  test('a Response of authorize is the answer; a body has its status', async () => {
+    const authorize = (_request, _action, sandboxId) =>
+      new Response(`who are you, ${sandboxId}?`, { status: 401, headers: { 'www-authenticate': 'Bearer' } })
+    const body = { action: 'compute.sandbox.getInfo', sandboxId: 'sbx_0' }
+    const options = { provider, authorize, allowedOrigins: ['https://front.example'] }
+    const request = post(body, { headers: { origin: 'https://front.example' } })
+    const response = await handleComputeRequest({ request, ...options })
+    assert.deepEqual([response.status, await response.text()], [401, 'who are you, sbx_0?'])
+    assert.equal(response.headers.get('www-authenticate'), 'Bearer')
+    assert.equal(response.headers.get('access-control-allow-origin'), 'https://front.example')
+    const answer = await handleComputeRequest({ request: body, ...options })
+    assert.deepEqual([answer.status, answer.success, answer.error], [401, false, 'Not authorized'])
+    // One that nobody can write to, as a redirection is.
+    const moved = () => Response.redirect('https://app.example/login', 303)
+    assert.equal(
+      (await handleComputeRequest({ request: post(body), provider, authorize: moved })).status,
+      303,
+    )
+  })
+
+  test('onAnswer is told what has come of every request, whose it was, and how long it took', async () => {
+    const traces = []
+    const options = { provider, authorize: () => 'alice', onAnswer: async (trace) => void traces.push(trace) }
+    const { sandboxId } = await handleComputeRequest({ request: create, ...options })
+    const command = { action: 'compute.sandbox.runCommand', sandboxId, command: 'sleep 0.2' }
+    await handleComputeRequest({ request: command, ...options })
+    const streamed = post(command, { headers: { accept: 'text/event-stream' } })
+    const response = await handleComputeRequest({ request: streamed, ...options })
+    assert.equal(traces.length, 2, 'not before its end')
+    await response.text()
+    await handleComputeRequest({ request: { action: 'explode' }, ...options })
+    await handleComputeRequest({
+      request: command,
+      ...options,
+      authorize: () => new Response('', { status: 401 }),
+    })
+    const about = { action: command.action, sandboxId, owner: 'alice', status: 200 }
+    assert.ok(traces.every(({ durationMs }) => Number.isInteger(durationMs) && durationMs >= 1))
+    assert.ok(traces[1].durationMs >= 200 && traces[2].durationMs >= 200)
+    assert.deepEqual(
+      traces.map(({ durationMs, ...rest }) => JSON.parse(JSON.stringify(rest))),
+      [
+        { ...about, action: create.action },
+        about,
+        about,
+        { status: 400 },
+        { action: command.action, sandboxId, status: 401 },
+      ],
+    )
+  })
+
+  test('what onAnswer throws is a 500, and a warning; of a stream the last event is an error', async () => {
+    const { stdout, stderr } = await program(`
+      const onAnswer = () => { throw new Error('no log') }
+      const provider = c.local()
+      const { sandboxId } = await provider.sandbox.create()
+      const request = { action: 'compute.sandbox.runCommand', sandboxId, command: 'echo on' }
+      console.log((await c.handleComputeRequest({ request, provider, onAnswer })).status)
+      const headers = { 'content-type': 'application/json', accept: 'text/event-stream' }
+      const web = new Request('${URL_}', { method: 'POST', headers, body: JSON.stringify(request) })
+      const text = await (await c.handleComputeRequest({ request: web, provider, onAnswer })).text()
+      console.log(text.includes('event: result'), text.split('event: ').at(-1))
+    `).ended
+    assert.match(stdout, /^500\nfalse error\ndata: .*"Internal error"/)
+    assert.match(stderr, /COMPUTESDK_ON_ANSWER.*no log/)
   })
 
   test('what onError throws is a 500 too, and a warning', async () => {

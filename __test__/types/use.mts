@@ -1,6 +1,9 @@
 // biome-ignore-all lint: wrong uses are wanted
 // Right uses and wrong ones, for tsc alone: types.test.mjs compiles this as .mts and as .cts. It never runs.
 
+import { createServer } from 'node:http'
+import { createServer as createServer2 } from 'node:http2'
+
 import {
   AbortError,
   AlreadyExistsError,
@@ -14,12 +17,16 @@ import {
   Compute,
   type ComputeConfig,
   ComputeError,
+  type ComputeEvent,
+  type ComputeHandler,
   type ComputeRequest,
+  type ComputeRequestTrace,
   type ComputeResponse,
   type CreateSandboxOptions,
   type CreateSandboxParams,
   compute,
   createCompute,
+  createComputeHandler,
   type DefinedProvider,
   type DockerConfig,
   defineProvider,
@@ -66,6 +73,7 @@ import {
   type TerminalCreateOptions,
   type TerminalSession,
   TimeoutError,
+  toNodeHandler,
   UnavailableError,
   UnsupportedError,
   type WaitForPortOptions,
@@ -557,6 +565,29 @@ export async function handler(provider: Provider, request: Request, body: any) {
   if (answer.success) same<typeof answer.fileContent, string | undefined>()
   else same<typeof answer.error, string>()
   if (!answer.success && answer.code === 'TOO_LARGE') answer.error.trim()
+  const limits = { concurrent: number, sandboxes: undefined }
+  const reusable: ComputeHandler = createComputeHandler({
+    provider,
+    limits,
+    authorize: ({ headers }, _action, sandboxId) =>
+      headers.has('a') ? sandboxId : new Response(null, { status: 401 }),
+    onAnswer: ({ action, owner, status, durationMs }: ComputeRequestTrace) =>
+      console.log(action?.length, owner?.length, status + durationMs),
+  })
+  same<Response, Awaited<ReturnType<typeof reusable>>>()
+  const { POST, OPTIONS } = createComputeHandler()
+  const route: (request: Request, context: { params: Promise<{ id: string }> }) => Promise<Response> = POST
+  await Promise.all([route(request, { params: Promise.resolve({ id: 'a' }) }), OPTIONS(request)])
+  createServer(toNodeHandler(reusable))
+  createServer2(toNodeHandler(() => new Response()))
+  const event = JSON.parse(body) as ComputeEvent
+  if (event.event === 'stdout' || event.event === 'stderr') same<typeof event.data.text, string>()
+  else if (event.event === 'result') same<typeof event.data.success, true>()
+  else same<typeof event.data.success, false>()
+  // @ts-expect-error: it takes requests, and is given them later
+  createComputeHandler({ request })
+  // @ts-expect-error: a parsed body is what handleComputeRequest takes
+  await reusable(parsed)
   const params: HandleComputeRequestParams = { request, provider: undefined }
   // @ts-expect-error: no such action
   await handleComputeRequest({ request: { action: 'compute.sandbox.explode' } })

@@ -23,6 +23,7 @@ mod filesystem;
 mod mounts;
 mod network;
 mod plugin;
+mod policy;
 mod process;
 mod provider;
 mod pull;

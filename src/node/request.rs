@@ -1,5 +1,7 @@
 //! Requests from the web: what the door has read of them goes in, what is to be sent comes out.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use napi::bindgen_prelude::{
     External, FnArgs, FromNapiValue, Function, Promise, PromiseRaw, ToNapiValue, Unknown,
@@ -8,37 +10,65 @@ use napi::threadsafe_function::ThreadsafeFunction;
 use napi::{Env, Status, sys};
 use napi_derive::napi;
 use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::compute::Sandboxes;
 use super::convert::{self, Fields};
-use super::create::Create;
 use super::error::thrown;
+use super::policy::policy;
 use crate::error::{Error, Result};
-use crate::request::{self as core, Admission, Body, Gate, Handler, Head, Limits, Open, Policy, Request};
+use crate::request::{Admission, Answer, Body, Event, Events, Gate, Handler, Head, Open, Request};
 
-const OPTIONS: [&str; 5] =
-    ["allowedActions", "allowedCreateOptions", "createDefaults", "limits", "allowedOrigins"];
-
-/// What the door must know before it asks.
-#[napi(object, object_from_js = false)]
-pub struct NativeRequestDefaults {
+/// What answers requests, as its owner wants it.
+#[napi]
+pub struct NativeHandler {
+    handler: Arc<Handler>,
     /// Bytes of a body.
-    pub body: f64,
+    body: f64,
     /// Time for a body to come, in ms.
-    pub action: f64,
-    /// The status and body of the answer where the telling itself has failed.
-    pub status: u32,
-    pub failed: String,
+    action: f64,
 }
 
+/// One for the sandboxes of a provider, or of all that there are.
 #[napi(skip_typescript)]
-pub fn request_defaults() -> NativeRequestDefaults {
-    let internal = core::Answer::internal();
-    NativeRequestDefaults {
-        body: Limits::DEFAULT.body as f64,
-        action: Limits::DEFAULT.action.as_millis() as f64,
-        status: internal.status.into(),
-        failed: internal.body.unwrap_or_default(),
+pub fn request_handler<'e>(
+    of: &External<Sandboxes>,
+    provider: Unknown<'e>,
+    options: Unknown<'e>,
+) -> napi::Result<NativeHandler> {
+    let compute = match convert::is_missing(&provider) {
+        true => of.compute(),
+        false => Sandboxes::of_one(convert::provider("provider", &provider)?),
+    };
+    let policy = policy(&options)?;
+    let (body, action) = (policy.limits.body as f64, policy.limits.action.as_millis() as f64);
+    Ok(NativeHandler { handler: Arc::new(Handler::new(compute, policy)), body, action })
+}
+
+#[napi]
+impl NativeHandler {
+    #[napi(getter, skip_typescript)]
+    pub fn body(&self) -> f64 {
+        self.body
+    }
+
+    #[napi(getter, skip_typescript)]
+    pub fn action(&self) -> f64 {
+        self.action
+    }
+
+    /// Answers a request: `{ head, body, unread, signal }`, of which the door has read the body as far as it may be.
+    /// `admit` is asked whether an action may be done, and gives a boolean, or the name of an owner.
+    #[napi(skip_typescript)]
+    pub fn answer<'e>(
+        &self,
+        env: &'e Env,
+        request: Unknown<'e>,
+        admit: Unknown<'e>,
+    ) -> napi::Result<PromiseRaw<'e, NativeAnswer>> {
+        let (handler, request, gate) = (Arc::clone(&self.handler), read(&request)?, gate(&admit)?);
+        env.spawn_future(async move { Ok(handler.answer(request, gate).await.into()) })
     }
 }
 
@@ -49,8 +79,91 @@ pub struct NativeAnswer {
     /// Pairs of names and values.
     pub headers: Vec<Vec<String>>,
     pub body: Option<String>,
+    /// The body, where it comes as it happens.
+    pub events: Option<NativeEvents>,
+    pub action: Option<String>,
+    pub sandbox_id: Option<String>,
+    pub owner: Option<String>,
     /// For the owner of the server, as an error.
     pub failure: Option<Failure>,
+}
+
+impl From<Answer> for NativeAnswer {
+    fn from(answer: Answer) -> Self {
+        let pair = |(name, value): (&'static str, String)| vec![name.to_owned(), value];
+        Self {
+            status: answer.status.into(),
+            headers: answer.headers.into_iter().map(pair).collect(),
+            body: answer.body,
+            events: answer.events.map(NativeEvents::new),
+            action: answer.about.action.map(str::to_owned),
+            sandbox_id: answer.about.sandbox_id,
+            owner: answer.about.owner,
+            failure: answer.failure.map(Failure),
+        }
+    }
+}
+
+/// The answer where the telling itself has failed.
+#[napi(skip_typescript)]
+pub fn failed_answer() -> NativeAnswer {
+    Answer::internal().into()
+}
+
+/// A part of an answer that comes as it happens.
+#[napi(object, object_from_js = false)]
+pub struct NativeEvent {
+    pub text: String,
+    /// Of the last one what it was the end of.
+    pub last: Option<NativeAnswer>,
+}
+
+impl From<Event> for NativeEvent {
+    fn from(event: Event) -> Self {
+        Self { text: event.text, last: event.last.map(|answer| (*answer).into()) }
+    }
+}
+
+/// An answer that comes as it happens. What is done for it ends when it is closed.
+#[napi]
+pub struct NativeEvents {
+    /// Gone at its end, and when it is closed.
+    events: Arc<Mutex<Option<Events>>>,
+    closed: CancellationToken,
+}
+
+impl NativeEvents {
+    fn new(events: Events) -> Self {
+        Self { events: Arc::new(Mutex::new(Some(events))), closed: CancellationToken::new() }
+    }
+}
+
+#[napi]
+impl NativeEvents {
+    /// The next part; `null` at the end, and after `close`.
+    #[napi(skip_typescript)]
+    pub fn next<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, Option<NativeEvent>>> {
+        let (events, closed) = (Arc::clone(&self.events), self.closed.clone());
+        env.spawn_future(async move {
+            let mut events = events.lock().await;
+            let Some(open) = &mut *events else { return Ok(None) };
+            let next = closed.run_until_cancelled(open.next()).await.flatten();
+            if next.is_none() || closed.is_cancelled() {
+                *events = None;
+            }
+            Ok(next.map(NativeEvent::from))
+        })
+    }
+
+    /// Ends what is done, at once. A call that waits for a part gets `null`.
+    #[napi(skip_typescript)]
+    pub fn close(&self) {
+        self.closed.cancel();
+        // Where the lock is taken, whoever has it sees the token.
+        if let Ok(mut events) = self.events.try_lock() {
+            *events = None;
+        }
+    }
 }
 
 /// An error as a value.
@@ -61,91 +174,6 @@ impl ToNapiValue for Failure {
         let error = napi::JsError::from(napi::Error::from(failure.0));
         // SAFETY: the caller's promise about `env` is passed on.
         Ok(unsafe { error.into_value(env) })
-    }
-}
-
-/// Answers a request: `{ head, body, signal }`, of which the door has read the body as far as it may be. `admit` is
-/// asked whether an action may be done, and gives a boolean, or the name of an owner.
-#[napi(skip_typescript)]
-pub fn handle_request<'e>(
-    env: &'e Env,
-    of: &External<Sandboxes>,
-    provider: Unknown<'e>,
-    request: Unknown<'e>,
-    options: Unknown<'e>,
-    admit: Unknown<'e>,
-) -> napi::Result<PromiseRaw<'e, NativeAnswer>> {
-    let compute = match convert::is_missing(&provider) {
-        true => of.compute(),
-        false => Sandboxes::of_one(convert::provider("provider", &provider)?),
-    };
-    let handler = Handler::new(compute, policy(&options)?);
-    let request = read(&request)?;
-    let gate = gate(&admit)?;
-    env.spawn_future(async move {
-        let answer = handler.answer(&request, &*gate).await;
-        let pair = |(name, value): (&'static str, String)| vec![name.to_owned(), value];
-        Ok(NativeAnswer {
-            status: answer.status.into(),
-            headers: answer.headers.into_iter().map(pair).collect(),
-            body: answer.body,
-            failure: answer.failure.map(Failure),
-        })
-    })
-}
-
-fn policy(options: &Unknown<'_>) -> Result<Policy> {
-    let fields = Fields::of("options", options, &OPTIONS)?;
-    let mut policy = Policy::default();
-    if let Some(names) = fields.strings("allowedActions")? {
-        policy.allow_actions(&names)?;
-    }
-    if let Some(names) = fields.strings("allowedCreateOptions")? {
-        policy.allow_create_options(&names)?;
-    }
-    if let Some(origins) = fields.strings("allowedOrigins")? {
-        policy.allow_origins(&origins)?;
-    }
-    if let Some(defaults) = fields.get("createDefaults")? {
-        let given = Fields::of("createDefaults", &defaults, &super::create::OPTIONS)?;
-        for other in ["provider", "signal", "mounts"] {
-            if given.get(other)?.is_some() {
-                return Err(Error::invalid(format!("`createDefaults` has no option `{other}`"))
-                    .with_hint("the provider is an option of the handler itself, and has its own `mounts`"));
-            }
-        }
-        policy.create_with(Create::read(&defaults)?.request)?;
-    }
-    if let Some(given) = fields.get("limits")? {
-        policy.limits = limits(&given, policy.limits)?;
-    }
-    Ok(policy)
-}
-
-fn limits(given: &Unknown<'_>, defaults: Limits) -> Result<Limits> {
-    let fields = Fields::of("limits", given, &["body", "code", "output", "action", "life"])?;
-    let bytes = |key: &str, default: usize| -> Result<usize> {
-        Ok(positive(key, fields.whole(key, usize::MAX as u64)?)?.map_or(default, |bytes| bytes as usize))
-    };
-    let time = |key: &str, default| -> Result<std::time::Duration> {
-        let time = fields.millis(key)?;
-        positive(key, time.map(|time| time.as_millis() as u64))?;
-        Ok(time.unwrap_or(default))
-    };
-    Ok(Limits {
-        body: bytes("body", defaults.body)?,
-        code: bytes("code", defaults.code)?,
-        output: bytes("output", defaults.output)?,
-        action: time("action", defaults.action)?,
-        life: time("life", defaults.life)?,
-    })
-}
-
-/// Elsewhere 0 is without a limit: here it would be a trap.
-fn positive(key: &str, number: Option<u64>) -> Result<Option<u64>> {
-    match number {
-        Some(0) => Err(Error::invalid(format!("`limits.{key}` must be 1 or more, got 0"))),
-        number => Ok(number),
     }
 }
 
@@ -165,7 +193,7 @@ fn read(request: &Unknown<'_>) -> Result<Request> {
 }
 
 fn read_head(head: &Unknown<'_>) -> Result<Head> {
-    const KEYS: [&str; 9] = [
+    const KEYS: [&str; 10] = [
         "method",
         "urlHost",
         "host",
@@ -173,6 +201,7 @@ fn read_head(head: &Unknown<'_>) -> Result<Head> {
         "origin",
         "fetchSite",
         "contentType",
+        "accept",
         "askedMethod",
         "askedHeaders",
     ];
@@ -185,6 +214,7 @@ fn read_head(head: &Unknown<'_>) -> Result<Head> {
         origin: fields.string("origin")?,
         fetch_site: fields.string("fetchSite")?,
         content_type: fields.string("contentType")?,
+        accept: fields.string("accept")?,
         asked_method: fields.string("askedMethod")?,
         asked_headers: fields.string("askedHeaders")?,
     })
@@ -214,10 +244,10 @@ impl FromNapiValue for Admitted {
     }
 }
 
-fn gate(admit: &Unknown<'_>) -> Result<Box<dyn Gate>> {
+fn gate(admit: &Unknown<'_>) -> Result<Arc<dyn Gate>> {
     type Asked = FnArgs<(String, Option<String>)>;
     let Some(function) = convert::function::<Asked, Promise<Admitted>>(admit)? else {
-        return Ok(Box::new(Open));
+        return Ok(Arc::new(Open));
     };
     let function: Function<'_, Asked, Promise<Admitted>> = function;
     let admit = function
@@ -226,7 +256,7 @@ fn gate(admit: &Unknown<'_>) -> Result<Box<dyn Gate>> {
         .weak::<true>()
         .build_callback(|context| Ok(FnArgs::from(context.value)))
         .map_err(thrown)?;
-    Ok(Box::new(Door(admit)))
+    Ok(Arc::new(Door(admit)))
 }
 
 /// Where the options of the handler are, which are JavaScript's.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::events::Events;
 use super::failure::{Failure, METHOD_NOT_ALLOWED};
 use super::head::Head;
 use crate::code::Language;
@@ -22,6 +23,10 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// The body, in JSON, if there is one.
     pub body: Option<String>,
+    /// The body, where it comes as it happens.
+    pub events: Option<Events>,
+    /// What it is about.
+    pub about: About,
     /// What went wrong, in full. Not for the client.
     pub failure: Option<Error>,
 }
@@ -33,29 +38,28 @@ impl Answer {
     /// What is told where even the telling has failed.
     pub fn internal() -> Self {
         let error = Error::new(crate::error::ErrorKind::Internal, "the answer could not be made");
-        Self::failed(Failure::hidden(error), &About::default())
+        Self::failed(Failure::hidden(error), About::default())
     }
 
-    pub(super) fn done(outcome: &Outcome, about: &About) -> Self {
-        let body = serde_json::to_string(&Success { success: true, about, status: 200, outcome });
+    pub(super) fn done(outcome: &Outcome, about: About) -> Self {
+        let body = serde_json::to_string(&Success { success: true, about: &about, status: 200, outcome });
         match body {
-            Ok(body) => Self::new(200, Some(body)),
+            Ok(body) => Self { about, ..Self::new(200, Some(body)) },
             Err(_) => Self::internal(),
         }
     }
 
-    pub(super) fn failed(failure: Failure, about: &About) -> Self {
+    pub(super) fn failed(failure: Failure, about: About) -> Self {
         let Failure { status, code, message, error } = failure;
-        let body = serde_json::to_string(&Refusal { success: false, error: &message, code, about, status });
-        let mut answer = Self::new(status, body.ok());
+        let refusal = Refusal { success: false, error: &message, code, about: &about, status };
+        let mut answer = Self::new(status, serde_json::to_string(&refusal).ok());
         if code == METHOD_NOT_ALLOWED {
             answer.headers.push(("allow", "POST".to_owned()));
         }
         if let Some(wait) = error.retry_after() {
             answer.headers.push(("retry-after", wait.as_secs_f64().ceil().to_string()));
         }
-        answer.failure = Some(error);
-        answer
+        Self { about, failure: Some(error), ..answer }
     }
 
     /// That a page of another site may ask.
@@ -69,13 +73,26 @@ impl Answer {
         answer
     }
 
+    /// One that comes as it happens.
+    pub(super) fn of_events(events: Events) -> Self {
+        let headers = [
+            // What compresses, or buffers, keeps an answer until it has much of it, unless it is told not to.
+            ("cache-control", "no-store, no-transform"),
+            ("x-accel-buffering", "no"),
+            ("x-content-type-options", "nosniff"),
+            ("content-type", "text/event-stream"),
+        ];
+        let headers = headers.map(|(name, value)| (name, value.to_owned())).into();
+        Self { headers, events: Some(events), ..Self::new(200, None) }
+    }
+
     fn new(status: u16, body: Option<String>) -> Self {
         let mut headers =
             vec![("cache-control", "no-store".to_owned()), ("x-content-type-options", "nosniff".to_owned())];
         if body.is_some() {
             headers.push(("content-type", "application/json".to_owned()));
         }
-        Self { status, headers, body, failure: None }
+        Self { status, headers, body, events: None, about: About::default(), failure: None }
     }
 
     /// Lets the page that has asked read it.
@@ -87,14 +104,22 @@ impl Answer {
     }
 }
 
-/// What an answer is about.
+/// What an answer is about, as far as it is known.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct About {
+pub struct About {
+    /// The sandbox.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) sandbox_id: Option<String>,
+    pub sandbox_id: Option<String>,
+    /// The name of its provider.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) provider: Option<String>,
+    pub provider: Option<String>,
+    /// What was asked for. Not for the client.
+    #[serde(skip)]
+    pub action: Option<&'static str>,
+    /// On whose behalf. Not for the client.
+    #[serde(skip)]
+    pub owner: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -21,6 +21,8 @@ pub struct Head {
     pub fetch_site: Option<String>,
     /// `Content-Type`.
     pub content_type: Option<String>,
+    /// `Accept`.
+    pub accept: Option<String>,
     /// `Access-Control-Request-Method`.
     pub asked_method: Option<String>,
     /// `Access-Control-Request-Headers`.
@@ -45,6 +47,12 @@ impl Head {
         self.asked_headers.as_deref().filter(|names| names.bytes().all(is_name)).unwrap_or("content-type")
     }
 
+    /// Whether the answer may come as it happens.
+    pub(super) fn takes_events(&self) -> bool {
+        let kinds = self.accept.as_deref().unwrap_or_default().split(',');
+        kinds.map(essence).any(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
+    }
+
     /// Refuses what is no request for an action, and what a page of another site has sent.
     pub(super) fn check(&self, policy: &Policy) -> Result<()> {
         if self.method != "POST" {
@@ -57,8 +65,7 @@ impl Head {
         }
         // Also what keeps a form of another site out: it cannot send JSON.
         let kind = self.content_type.as_deref().unwrap_or_default();
-        let essence = kind.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        if !essence(kind).eq_ignore_ascii_case("application/json") {
             return Err(
                 Error::invalid("The content type must be application/json").with_code(UNSUPPORTED_MEDIA_TYPE)
             );
@@ -83,6 +90,11 @@ impl Head {
         let own = self.host.as_deref().or(self.url_host.as_deref());
         ![own, forwarded].into_iter().flatten().any(is_it)
     }
+}
+
+/// A media type without its parameters.
+fn essence(kind: &str) -> &str {
+    kind.split(';').next().unwrap_or_default().trim()
 }
 
 /// A host without the port that its scheme has anyway.

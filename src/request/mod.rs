@@ -4,13 +4,15 @@
 //! * `json` – reading what a stranger wrote; `actions` – the table of what can be asked for; `create` – the options of
 //!   a sandbox that a client may have.
 //! * [`Policy`] – what is let through; [`Gate`] – who is.
-//! * `failure`, `answer` – what the client is told, and what only the server's owner is.
+//! * `failure`, `answer` – what the client is told, and what only the server's owner is; `events` – as it happens.
+//! * `perform` – doing it; `queue` – who waits for whom.
 //!
 //! JavaScript turns a request into a [`Request`] and an [`Answer`] into a response. All decisions are made here.
 
 mod actions;
 mod answer;
 mod create;
+mod events;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -18,6 +20,7 @@ mod head;
 mod json;
 mod perform;
 mod policy;
+mod queue;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -28,12 +31,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-pub use self::answer::Answer;
+pub use self::answer::{About, Answer};
+pub use self::events::{Event, Events};
 pub use self::head::Head;
 pub use self::policy::{Limits, Policy};
 
 use self::actions::{Action, KEYS, Work};
-use self::answer::{About, Outcome};
+use self::answer::Outcome;
+use self::events::Teller;
 use self::failure::{BODY_TIMEOUT, Failure, TOO_LARGE};
 use self::json::Object;
 use crate::code::{self, Language};
@@ -116,11 +121,16 @@ impl Handler {
     }
 
     /// Answers a request. What fails is an answer too.
-    pub async fn answer(&self, request: &Request, gate: &dyn Gate) -> Answer {
-        let origin = request.head.as_ref().and_then(|head| head.allowed_origin(&self.policy));
-        let mut answer = match &request.head {
+    ///
+    /// What a command or code writes can be told as it comes, to whoever takes `text/event-stream`: then the answer has
+    /// [`Events`], and what is done goes on while they are kept.
+    pub async fn answer(self: &Arc<Self>, request: Request, gate: Arc<dyn Gate>) -> Answer {
+        let head = request.head.clone();
+        let origin = head.as_ref().and_then(|head| head.allowed_origin(&self.policy));
+        let mut answer = match &head {
             Some(head) if origin.is_some() && head.is_preflight() => Answer::preflight(head),
-            _ => self.serve(request, gate).await,
+            Some(head) if head.takes_events() => self.tell(request, gate).await,
+            _ => self.serve(&request, &*gate, None).await,
         };
         if let Some(origin) = origin {
             answer.let_read(origin);
@@ -131,10 +141,22 @@ impl Handler {
         answer
     }
 
-    async fn serve(&self, request: &Request, gate: &dyn Gate) -> Answer {
+    /// Answers with what happens, while it happens.
+    async fn tell(self: &Arc<Self>, mut request: Request, gate: Arc<dyn Gate>) -> Answer {
+        request.cancel = request.cancel.child_token();
+        let (teller, told) = events::channel(self.policy.limits.output, &request.cancel);
+        let handler = Arc::clone(self);
+        tokio::spawn(async move {
+            let answer = handler.serve(&request, &*gate, Some(&teller)).await;
+            teller.end(answer).await;
+        });
+        told.answer().await
+    }
+
+    async fn serve(&self, request: &Request, gate: &dyn Gate, teller: Option<&Teller>) -> Answer {
         let mut about = About::default();
-        match self.fulfil(request, gate, &mut about).await {
-            Ok(outcome) => Answer::done(&outcome, &about),
+        match self.fulfil(request, gate, teller, &mut about).await {
+            Ok(outcome) => Answer::done(&outcome, about),
             Err(failure) => {
                 let (status, code) = (failure.status, failure.error.code());
                 if status >= 500 {
@@ -142,7 +164,7 @@ impl Handler {
                 } else {
                     tracing::debug!(status, code, "a request was refused");
                 }
-                Answer::failed(failure, &about)
+                Answer::failed(failure, about)
             }
         }
     }
@@ -151,9 +173,11 @@ impl Handler {
         &self,
         request: &Request,
         gate: &dyn Gate,
+        teller: Option<&Teller>,
         about: &mut About,
     ) -> Result<Outcome, Failure> {
         let (action, work) = self.read(request).map_err(Failure::told)?;
+        about.action = Some(action.name);
         about.sandbox_id = work.sandbox_id().map(str::to_owned);
         let admission = alive(&request.cancel, gate.admit(action.name, work.sandbox_id()));
         let owner = match admission.await.map_err(Failure::hidden)? {
@@ -164,8 +188,9 @@ impl Handler {
             Admission::Anyone => None,
             Admission::Owner(owner) => Some(owner),
         };
+        about.owner.clone_from(&owner);
         about.provider = self.compute.first();
-        self.perform(work, owner.as_deref(), &request.cancel, about).await
+        self.perform(work, owner.as_deref(), &request.cancel, teller, about).await
     }
 
     /// What a request asks for, if it is one that may be answered.

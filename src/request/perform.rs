@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::actions::{Brief, Run, Task, Work};
 use super::answer::{About, Facts, File, Listed, Outcome, Ran};
 use super::create::Wish;
+use super::events::Teller;
 use super::failure::Failure;
 use super::json::repeated;
+use super::queue::{self, Place, Turn};
 use super::{Handler, OWNER, alive};
-use crate::command::RunOptions;
+use crate::command::{Listener, RunOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Filter, Info};
 use crate::sandbox::Sandbox;
@@ -29,6 +31,7 @@ impl Handler {
         work: Work,
         owner: Option<&str>,
         cancel: &CancellationToken,
+        teller: Option<&Teller>,
         about: &mut About,
     ) -> Result<Outcome, Failure> {
         match work {
@@ -55,7 +58,7 @@ impl Handler {
                     Failure::told(Error::new(ErrorKind::NotFound, message))
                 })?;
                 about.name(&sandbox);
-                self.task(&sandbox, task, cancel).await.map_err(Failure::of)
+                self.task(&sandbox, task, cancel, teller).await.map_err(Failure::of)
             }
         }
     }
@@ -102,6 +105,7 @@ impl Handler {
             wish.stamp(owner);
         }
         let made = async {
+            let _turn = self.counted(owner).await?;
             let longest = Some(self.policy.limits.life);
             let made = Made(Some(self.compute.create_for(&wish.request, longest).await?));
             if let (Some(sandbox), true) = (&made.0, owner.is_some())
@@ -118,22 +122,50 @@ impl Handler {
         made.keep().ok_or_else(|| Failure::hidden(Error::new(ErrorKind::Internal, "no sandbox was made")))
     }
 
+    /// Refuses a sandbox more than an owner may have. No other is made for it before this turn is over.
+    async fn counted(&self, owner: Option<&str>) -> Result<Option<Turn>> {
+        let Some(most) = self.policy.limits.sandboxes else { return Ok(None) };
+        let turn = queue::turn(Place::Owner(owner.map(str::to_owned))).await;
+        let (has, mut failures) = self.all(owner).await?;
+        // What cannot be counted might be too many.
+        if let Some(failure) = failures.pop() {
+            return Err(failure);
+        }
+        if has.len() >= most {
+            let message = format!("there are {} sandboxes, {most} at most", has.len());
+            return Err(Error::new(ErrorKind::QuotaExceeded, message));
+        }
+        Ok(Some(turn))
+    }
+
     async fn list(&self, owner: Option<&str>) -> Result<Vec<Listed>> {
+        Ok(self.all(owner).await?.0)
+    }
+
+    /// The sandboxes of an owner, and why some providers tell nothing of theirs.
+    async fn all(&self, owner: Option<&str>) -> Result<(Vec<Listed>, Vec<Error>)> {
         let mut filter = Filter::default();
         if let Some(owner) = owner {
             filter.metadata.insert(OWNER.to_owned(), owner.into());
         }
-        let found = self.compute.list(&filter).await?.sandboxes;
-        let mine = stream::iter(found).map(|sandbox| async move {
+        let found = self.compute.list(&filter).await?;
+        let mine = stream::iter(found.sandboxes).map(|sandbox| async move {
             Ok::<_, Error>(belongs(&sandbox, owner).await?.then(|| Listed {
                 sandbox_id: sandbox.id().to_owned(),
                 provider: sandbox.provider().name().to_owned(),
             }))
         });
-        mine.buffered(AT_ONCE).try_filter_map(|mine| async { Ok(mine) }).try_collect().await
+        let mine = mine.buffered(AT_ONCE).try_filter_map(|mine| async { Ok(mine) });
+        Ok((mine.try_collect().await?, found.failures))
     }
 
-    async fn task(&self, sandbox: &Sandbox, task: Task, cancel: &CancellationToken) -> Result<Outcome> {
+    async fn task(
+        &self,
+        sandbox: &Sandbox,
+        task: Task,
+        cancel: &CancellationToken,
+        teller: Option<&Teller>,
+    ) -> Result<Outcome> {
         match task {
             Task::RunCode { source, language, run } => {
                 let begun = Instant::now();
@@ -145,7 +177,8 @@ impl Handler {
                     let ran = Ran::begun(process.pid(), begun.elapsed(), sandbox);
                     return Ok(Outcome::Result(Box::new(ran.of_code(language))));
                 }
-                let options = self.options(&run, cancel);
+                let _turn = self.turn(sandbox, cancel).await?;
+                let options = self.options(&run, cancel, teller).await?;
                 let code = sandbox.run_code(&source, language, run.command, options).await?;
                 Ok(Outcome::Result(Box::new(Ran::new(code.output, sandbox).of_code(code.language))))
             }
@@ -158,7 +191,8 @@ impl Handler {
                     let ran = Ran::begun(process.pid(), begun.elapsed(), sandbox);
                     return Ok(Outcome::Result(Box::new(ran)));
                 }
-                let options = self.options(&run, cancel);
+                let _turn = self.turn(sandbox, cancel).await?;
+                let options = self.options(&run, cancel, teller).await?;
                 let output = sandbox.run_command(run.command, options).await?;
                 Ok(Outcome::Result(Box::new(Ran::new(output, sandbox))))
             }
@@ -166,12 +200,29 @@ impl Handler {
         }
     }
 
-    /// How a command is run that is waited for.
-    fn options(&self, run: &Run, cancel: &CancellationToken) -> RunOptions {
+    /// Waits until less than the limit runs in the sandbox.
+    async fn turn(&self, sandbox: &Sandbox, cancel: &CancellationToken) -> Result<Turn> {
+        let most = self.policy.limits.concurrent;
+        let (provider, id) = (sandbox.provider().name().to_owned(), sandbox.id().to_owned());
+        let turn = queue::turn(Place::Sandbox { provider, id, most });
+        self.within(cancel, async { Ok(turn.await) }).await
+    }
+
+    /// How a command is run that is waited for, which begins now.
+    async fn options(
+        &self,
+        run: &Run,
+        cancel: &CancellationToken,
+        teller: Option<&Teller>,
+    ) -> Result<RunOptions> {
+        if let Some(teller) = teller {
+            teller.begin().await?;
+        }
         let limits = &self.policy.limits;
-        let options = RunOptions { max_output: Some(limits.output), ..RunOptions::default() };
+        let listener = teller.map(|teller| Box::new(teller.clone()) as Box<dyn Listener>);
+        let options = RunOptions { max_output: Some(limits.output), listener, ..RunOptions::default() };
         let most = run.timeout.unwrap_or(Duration::MAX).min(limits.action);
-        RunOptions { timeout: Some(most), cancel: cancel.clone(), ..options }
+        Ok(RunOptions { timeout: Some(most), cancel: cancel.clone(), ..options })
     }
 
     async fn brief(&self, sandbox: &Sandbox, task: Brief) -> Result<Outcome> {

@@ -31,6 +31,10 @@ pub struct Limits {
     pub code: usize,
     /// Bytes of each output stream.
     pub output: usize,
+    /// Commands and codes that run at once in a sandbox; the others wait.
+    pub concurrent: usize,
+    /// Sandboxes that an owner has at once.
+    pub sandboxes: Option<usize>,
     /// Time of an action.
     pub action: Duration,
     /// Life of a sandbox.
@@ -43,6 +47,8 @@ impl Limits {
         body: 4 << 20,
         code: 256 << 10,
         output: 1 << 20,
+        concurrent: 4,
+        sandboxes: None,
         action: Duration::from_secs(60),
         life: Duration::from_secs(15 * 60),
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use computesdk::compute::{Compute, Settings};
-use computesdk::request::{Body, Handler, Open, Policy, Request};
+use computesdk::request::{Body, Events, Handler, Head, Open, Policy, Request};
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -21,22 +21,25 @@ pub(super) const CASES: &[Case] = cases![
     a_command_ends_with_its_client if kill,
     what_goes_on_in_the_background_outlives_its_request if kill,
     many_requests_at_once,
+    so_many_commands_run_at_once_and_no_more,
+    what_a_command_writes_is_told_as_it_comes,
+    a_command_ends_with_its_reader if kill,
 ];
 
-fn handler(at: &At, change: impl FnOnce(&mut Policy)) -> Handler {
+fn handler(at: &At, change: impl FnOnce(&mut Policy)) -> Arc<Handler> {
     let mut policy = Policy::default();
     change(&mut policy);
     let compute = Compute::new(Settings { providers: vec![Arc::clone(&at.0)], ..Settings::default() });
-    Handler::new(Arc::new(compute), policy)
+    Arc::new(Handler::new(Arc::new(compute), policy))
 }
 
-async fn ask(handler: &Handler, body: Value) -> Value {
+async fn ask(handler: &Arc<Handler>, body: Value) -> Value {
     ask_until(handler, body, CancellationToken::new()).await
 }
 
-async fn ask_until(handler: &Handler, body: Value, cancel: CancellationToken) -> Value {
+async fn ask_until(handler: &Arc<Handler>, body: Value, cancel: CancellationToken) -> Value {
     let request = Request { head: None, body: Body::Whole(body.to_string().into()), cancel };
-    let answer = handler.answer(&request, &Open).await;
+    let answer = handler.answer(request, Arc::new(Open)).await;
     serde_json::from_str(&answer.body.unwrap()).unwrap()
 }
 
@@ -181,4 +184,60 @@ async fn many_requests_at_once(at: At) {
     for (number, answer) in join_all(asked).await.into_iter().enumerate() {
         assert_eq!(answer["result"]["stdout"], format!("{number}\n"), "{answer}");
     }
+}
+
+async fn so_many_commands_run_at_once_and_no_more(at: At) {
+    let sandbox = at.sandbox().await;
+    let handler = handler(&at, |policy| policy.limits.concurrent = 2);
+    // Each waits, for a second at most, until there are more than two of it, and tells whether it has seen that.
+    let line = "mkdir /tmp/at/$$; for i in $(seq 20); do \
+        test $(ls /tmp/at | wc -l) -gt 2 && echo many; sleep 0.05; done; rmdir /tmp/at/$$";
+    sh(&sandbox, "mkdir /tmp/at").await;
+    let begun = Instant::now();
+    for answer in join_all((0..6).map(|_| ask(&handler, command(&sandbox, line, json!({}))))).await {
+        assert_eq!(answer["result"]["stdout"], "", "{answer}");
+    }
+    assert!(begun.elapsed() > Duration::from_secs(3));
+}
+
+/// The events of a command.
+async fn events(handler: &Arc<Handler>, body: Value) -> Events {
+    let head = Head {
+        method: "POST".to_owned(),
+        content_type: Some("application/json".to_owned()),
+        accept: Some("text/event-stream".to_owned()),
+        ..Head::default()
+    };
+    let request =
+        Request { head: Some(head), body: Body::Whole(body.to_string().into()), ..Request::default() };
+    handler.answer(request, Arc::new(Open)).await.events.expect("it comes as it happens")
+}
+
+async fn what_a_command_writes_is_told_as_it_comes(at: At) {
+    let (sandbox, handler) = (at.sandbox().await, handler(&at, |_| {}));
+    let body = command(&sandbox, "echo on; sleep 1; echo off; exit 3", json!({}));
+    let mut told = events(&handler, body).await;
+    let mut texts = Vec::new();
+    while let Some(event) = told.next().await {
+        texts.push(event.text);
+    }
+    texts.retain(|text| !text.starts_with(':'));
+    let (last, written) = texts.split_last().unwrap();
+    assert_eq!(written.iter().filter(|text| text.starts_with("event: stdout\n")).count(), written.len());
+    assert!(written.concat().contains("on\\n") && written.concat().contains("off\\n"), "{texts:?}");
+    assert!(
+        last.starts_with("event: result\ndata: {\"success\":true") && last.contains("\"exitCode\":3"),
+        "{last}"
+    );
+}
+
+async fn a_command_ends_with_its_reader(at: At) {
+    let (sandbox, handler) = (at.sandbox().await, handler(&at, |_| {}));
+    let body = command(&sandbox, "sleep 433 & echo on; sleep 433", json!({}));
+    let mut told = events(&handler, body).await;
+    let begun = async || sh(&sandbox, "pgrep -fcx 'sleep 433'").await.stdout != "0\n";
+    eventually("it has begun", Duration::from_secs(10), begun).await;
+    assert!(told.next().await.is_some());
+    drop(told);
+    assert_gone(&sandbox, "sleep 433").await;
 }

@@ -137,6 +137,6 @@ async fn why_nothing_was_made_is_told_if_it_is_the_clients_doing() {
     let limited = Error::new(ErrorKind::RateLimited, "wait").with_retry_after(Duration::from_millis(1500));
     let bench = Bench::with(failing(limited), |_| {});
     let request = Request { body: Body::Whole(body.to_string().into()), ..Request::default() };
-    let answer = bench.handler.answer(&request, &Open).await;
+    let answer = bench.handler.answer(request, Arc::new(Open)).await;
     assert!(answer.headers.contains(&("retry-after", "2".to_owned())), "{:?}", answer.headers);
 }

@@ -22,7 +22,7 @@ use crate::provider::{CreateRequest, Network, Provider};
 
 /// A handler, with what it works on.
 struct Bench {
-    handler: Handler,
+    handler: Arc<Handler>,
     memory: Arc<Memory>,
 }
 
@@ -37,22 +37,22 @@ impl Bench {
         change(&mut policy);
         let providers = vec![Arc::new(At(Arc::clone(&memory))) as Arc<dyn Provider>];
         let compute = Compute::new(Settings { providers, ..Settings::default() });
-        Self { handler: Handler::new(Arc::new(compute), policy), memory }
+        Self { handler: Arc::new(Handler::new(Arc::new(compute), policy)), memory }
     }
 
     /// The answer to a body, its status among it.
     async fn ask(&self, body: Value) -> Value {
-        self.ask_as(&Open, body).await
+        self.ask_as(Arc::new(Open), body).await
     }
 
-    async fn ask_as(&self, gate: &dyn Gate, body: Value) -> Value {
+    async fn ask_as(&self, gate: Arc<dyn Gate>, body: Value) -> Value {
         let request = Request { body: Body::Whole(body.to_string().into()), ..Request::default() };
-        told(self.handler.answer(&request, gate).await)
+        told(self.handler.answer(request, gate).await)
     }
 
     async fn ask_text(&self, text: impl Into<Bytes>) -> Value {
         let request = Request { body: Body::Whole(text.into()), ..Request::default() };
-        told(self.handler.answer(&request, &Open).await)
+        told(self.handler.answer(request, Arc::new(Open)).await)
     }
 
     fn last_asked(&self) -> CreateRequest {
@@ -264,7 +264,7 @@ async fn sizes_are_limited() {
         (Body::Late, 408, "BODY_TIMEOUT"),
         (Body::Broken, 499, "ABORTED"),
     ] {
-        let answer = told(bench.handler.answer(&Request { body, ..Request::default() }, &Open).await);
+        let answer = told(bench.handler.answer(Request { body, ..Request::default() }, Arc::new(Open)).await);
         assert_eq!((refusal(&answer).0, refusal(&answer).1), (status, code));
     }
     let long = bench.ask(json!({ "action": "x".repeat(5000) })).await;
@@ -341,9 +341,9 @@ async fn the_facts_are_json_without_what_is_reserved() {
             },
         })
     );
-    let answer = bench.ask_as(&Named("alice"), json!({ "action": CREATE })).await;
+    let answer = bench.ask_as(Arc::new(Named("alice")), json!({ "action": CREATE })).await;
     let id = answer["sandboxId"].as_str().unwrap();
-    let facts = bench.ask_as(&Named("alice"), json!({ "action": INFO, "sandboxId": id })).await;
+    let facts = bench.ask_as(Arc::new(Named("alice")), json!({ "action": INFO, "sandboxId": id })).await;
     assert_eq!(facts["info"].get("metadata"), None);
     assert!(!facts.to_string().contains("alice"), "{facts}");
 }
@@ -353,36 +353,37 @@ async fn a_sandbox_exists_for_its_owner_alone() {
     let bench = Bench::with(Memory::default(), |policy| {
         policy.allow_actions(&[CREATE, LIST, DESTROY, INFO].map(str::to_owned)).unwrap();
     });
-    let (alice, bob) = (Named("alice"), Named("bob"));
-    for gate in [&alice as &dyn Gate, &bob, &Open] {
-        bench.ask_as(gate, json!({ "action": CREATE })).await;
+    let gates: [Arc<dyn Gate>; 3] = [Arc::new(Named("alice")), Arc::new(Named("bob")), Arc::new(Open)];
+    let own = ["box-0", "box-1", "box-2"];
+    for gate in &gates {
+        bench.ask_as(Arc::clone(gate), json!({ "action": CREATE })).await;
     }
-    let all: [(&dyn Gate, &str); 3] = [(&alice, "box-0"), (&bob, "box-1"), (&Open, "box-2")];
-    for (gate, own) in all {
-        for (_, id) in all {
-            let seen = bench.ask_as(gate, json!({ "action": INFO, "sandboxId": id })).await;
-            if id == own {
+    for (gate, own_id) in gates.iter().zip(own) {
+        let ask = async |body| bench.ask_as(Arc::clone(gate), body).await;
+        for id in own {
+            let seen = ask(json!({ "action": INFO, "sandboxId": id })).await;
+            if id == own_id {
                 assert_eq!(seen["success"], true);
                 continue;
             }
-            let never = bench.ask_as(gate, json!({ "action": INFO, "sandboxId": "box-9" })).await;
+            let never = ask(json!({ "action": INFO, "sandboxId": "box-9" })).await;
             let expected = never.to_string().replace("box-9", id);
             assert_eq!(seen.to_string(), expected, "somebody else's is as unknown as one that never was");
             // Nothing tells that there was something to destroy, and nothing is destroyed.
-            let gone = bench.ask_as(gate, json!({ "action": DESTROY, "sandboxId": id })).await;
+            let gone = ask(json!({ "action": DESTROY, "sandboxId": id })).await;
             assert_eq!((&gone["success"], &gone["sandboxId"]), (&json!(true), &json!(id)));
         }
-        let listed = bench.ask_as(gate, json!({ "action": LIST })).await;
-        assert_eq!(listed["sandboxes"], json!([{ "sandboxId": own, "provider": "memory" }]));
+        let listed = ask(json!({ "action": LIST })).await;
+        assert_eq!(listed["sandboxes"], json!([{ "sandboxId": own_id, "provider": "memory" }]));
     }
-    bench.ask_as(&alice, json!({ "action": DESTROY, "sandboxId": "box-0" })).await;
+    bench.ask_as(Arc::clone(&gates[0]), json!({ "action": DESTROY, "sandboxId": "box-0" })).await;
     assert_eq!(bench.memory.made.lock().unwrap().keys().collect::<Vec<_>>(), ["box-1", "box-2"]);
 }
 
 #[tokio::test]
 async fn a_provider_that_forgets_owners_makes_nothing_for_them() {
     let bench = Bench::with(Memory { forgets: true, ..Memory::default() }, |_| {});
-    let answer = bench.ask_as(&Named("alice"), json!({ "action": CREATE })).await;
+    let answer = bench.ask_as(Arc::new(Named("alice")), json!({ "action": CREATE })).await;
     assert_eq!(refusal(&answer), (500, "INTERNAL", "Internal error"));
     while !bench.memory.made.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -393,13 +394,13 @@ async fn a_provider_that_forgets_owners_makes_nothing_for_them() {
 async fn the_gate_decides_and_its_troubles_are_its_own() {
     let bench = Bench::new();
     let body = json!({ "action": CREATE });
-    let refused = bench.ask_as(&Closed(|| Ok(Admission::Refused)), body.clone()).await;
+    let refused = bench.ask_as(Arc::new(Closed(|| Ok(Admission::Refused))), body.clone()).await;
     assert_eq!(
         refused,
         json!({ "success": false, "error": "Not authorized", "code": "PERMISSION_DENIED", "status": 403 })
     );
     let broken = Closed(|| Err(Error::new(ErrorKind::Internal, "cannot connect to postgres://10.0.0.1")));
-    let answer = bench.ask_as(&broken, body).await;
+    let answer = bench.ask_as(Arc::new(broken), body).await;
     assert_eq!(refusal(&answer), (500, "INTERNAL", "Internal error"));
     assert!(bench.memory.made.lock().unwrap().is_empty());
 }
@@ -420,14 +421,14 @@ async fn nothing_is_done_for_a_client_that_has_gone() {
     let body = |body: Value| Body::Whole(body.to_string().into());
     cancel.cancel();
     let request = Request { head: None, body: body(json!({ "action": CREATE })), cancel };
-    assert_eq!(bench.handler.answer(&request, &Open).await.status, 499);
+    assert_eq!(bench.handler.answer(request, Arc::new(Open)).await.status, 499);
     assert!(bench.memory.made.lock().unwrap().is_empty());
 
     bench.ask(json!({ "action": CREATE })).await;
     let cancel = CancellationToken::new();
     let hanging = json!({ "action": URL, "sandboxId": "box-0", "port": 80, "protocol": "wss" });
     let request = Request { head: None, body: body(hanging), cancel: cancel.clone() };
-    let (answer, ()) = tokio::join!(bench.handler.answer(&request, &Open), async {
+    let (answer, ()) = tokio::join!(bench.handler.answer(request, Arc::new(Open)), async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         cancel.cancel();
     });
@@ -449,7 +450,7 @@ async fn the_head_is_judged_and_answered() {
         change(&mut head);
         let body = Body::Whole(json!({ "action": CREATE }).to_string().into());
         let request = Request { head: Some(head), body, ..Request::default() };
-        let answer = bench.handler.answer(&request, &Open).await;
+        let answer = bench.handler.answer(request, Arc::new(Open)).await;
         let headers: BTreeMap<_, _> = answer.headers.into_iter().collect();
         (answer.status, headers)
     };
@@ -488,4 +489,45 @@ async fn the_head_is_judged_and_answered() {
     })
     .await;
     assert_eq!((status, headers.get("access-control-allow-methods")), (405, None));
+}
+
+#[tokio::test]
+async fn an_owner_has_so_many_sandboxes_and_no_more() {
+    let bench = Bench::with(Memory::default(), |policy| policy.limits.sandboxes = Some(2));
+    let create = |owner| bench.ask_as(Arc::new(Named(owner)), json!({ "action": CREATE }));
+    let made = futures_util::future::join_all((0..20).map(|_| create("alice"))).await;
+    assert_eq!(made.iter().filter(|answer| answer["status"] == 200).count(), 2);
+    for refused in made.iter().filter(|answer| answer["status"] != 200) {
+        assert_eq!(refusal(refused), (429, "QUOTA_EXCEEDED", "The quota is used up"));
+    }
+    let hers = made.iter().find(|answer| answer["status"] == 200).unwrap();
+    for (owner, status) in [("bob", 200), ("bob", 200), ("bob", 429), ("alice", 429)] {
+        assert_eq!(create(owner).await["status"], status, "{owner}");
+    }
+    // Those that nobody owns are counted together.
+    for status in [200, 200, 429] {
+        assert_eq!(bench.ask(json!({ "action": CREATE })).await["status"], status);
+    }
+    let destroy = json!({ "action": DESTROY, "sandboxId": hers["sandboxId"] });
+    bench.ask_as(Arc::new(Named("alice")), destroy).await;
+    assert_eq!(create("alice").await["status"], 200);
+}
+
+#[tokio::test]
+async fn an_answer_tells_its_owner_who_asked_for_what() {
+    let bench = Bench::new();
+    let about = async |gate: Arc<dyn Gate>, body: Value| {
+        let request = Request { body: Body::Whole(body.to_string().into()), ..Request::default() };
+        let answer = bench.handler.answer(request, gate).await;
+        (answer.about.action, answer.about.owner, answer.about.sandbox_id)
+    };
+    let alice = || Arc::new(Named("alice"));
+    let (action, owner, id) = about(alice(), json!({ "action": CREATE })).await;
+    assert_eq!((action, owner.as_deref()), (Some(CREATE), Some("alice")));
+    let body = json!({ "action": INFO, "sandboxId": id });
+    let expected = (Some(INFO), Some("alice".to_owned()), id.clone());
+    assert_eq!(about(alice(), body.clone()).await, expected);
+    let refused = Arc::new(Closed(|| Ok(Admission::Refused)));
+    assert_eq!(about(refused, body).await, (Some(INFO), None, id));
+    assert_eq!(about(alice(), json!({ "action": "explode" })).await, (None, None, None));
 }
