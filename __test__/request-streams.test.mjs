@@ -217,6 +217,36 @@ describe('clients that go', () => {
     await reader.read()
     gone.abort()
     await eventually('it has ended', async () => (await count('sleep 6003')) === 0)
+    await reader.read()
+  })
+
+  test('who goes is on record, whether it has read or not', async () => {
+    for (const leave of [
+      async (response) => response.body.cancel(),
+      async (response) => {
+        const reader = response.body.getReader()
+        await reader.read()
+        await reader.cancel()
+      },
+      async (_response, gone) => gone.abort(),
+    ]) {
+      const [traces, errors, gone] = [[], [], new AbortController()]
+      const options = {
+        onAnswer: (trace) => void traces.push(trace),
+        onError: (error) => void errors.push(error),
+      }
+      // It writes more than anybody reads.
+      const body = command('yes', { args: ['6005'] })
+      await leave(await streamed(body, options, { signal: gone.signal }), gone)
+      await eventually('it is told', () => traces.length > 0)
+      const { durationMs, ...trace } = traces[0]
+      assert.deepEqual(
+        [traces.length, JSON.parse(JSON.stringify(trace))],
+        [1, { action: body.action, sandboxId: box.sandboxId, status: 499 }],
+      )
+      assert.deepEqual([errors.length, errors[0].code], [1, 'ABORTED'])
+      await eventually('it has ended', async () => (await count('yes 6005')) === 0)
+    }
   })
 
   test('a client that reads drop by drop holds the command up, and not the memory', async () => {

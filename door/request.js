@@ -83,7 +83,7 @@ async function handle(request, { core, callbacks }) {
     const toldOf = (one) => tell(one, callbacks, { begun, thrown: heard.thrown, where })
     if (answer.events) {
       goesOn = true
-      return responseOf(streamed(answer.events, toldOf, release), answer)
+      return responseOf(streamed(answer.events, toldOf, { token, release, signal: request.signal }), answer)
     }
     const refused = heard.response
     const final = (await toldOf(refused ? { ...answer, status: refused.status } : answer))
@@ -109,24 +109,34 @@ function refusal(response, answer, isWeb) {
 }
 
 /** The body of an answer that comes as it happens. Cancelled, what is done for it ends. */
-function streamed(events, toldOf, release) {
+function streamed(events, toldOf, { token, release, signal }) {
   const encoder = new TextEncoder()
+  const over = () => {
+    signal?.removeEventListener?.('abort', left)
+    release()
+  }
+  // Where nobody reads any more, what has come of it is told all the same.
+  const left = async () => {
+    native.cancel(token)
+    over()
+    for (let event = await events.next(); event !== null; event = await events.next()) {
+      if (event.last !== undefined) await toldOf(event.last)
+    }
+  }
+  signal?.addEventListener?.('abort', left, { once: true })
   return new ReadableStream(
     {
       async pull(controller) {
         const event = await events.next()
-        if (event === null) return
+        if (event === null) return controller.close()
         const wasTold = event.last === undefined || (await toldOf(event.last))
         const text = wasTold ? event.text : `event: error\ndata: ${native.failedAnswer().body}\n\n`
         controller.enqueue(encoder.encode(text))
         if (event.last === undefined) return
-        release()
+        over()
         controller.close()
       },
-      cancel() {
-        release()
-        events.close()
-      },
+      cancel: () => void left(),
     },
     // Nothing is asked for before it is read: so what writes waits for who reads.
     { highWaterMark: 0 },

@@ -44,7 +44,7 @@ function toNodeHandler(handler) {
   }
 }
 
-/** Takes an answer out of Fastify's hands, with the headers that its hooks have given it. Until then it answers for errors. */
+/** Takes an answer out of Fastify's hands, with the headers of its hooks. Until then Fastify answers for errors. */
 function take(reply, outgoing) {
   reply.hijack()
   for (const [name, value] of Object.entries(reply.getHeaders())) outgoing.setHeader(name, value)
@@ -95,25 +95,18 @@ function streamOf(incoming) {
   return new ReadableStream(
     {
       start(controller) {
-        const end = (how) => () => {
-          if (over) return
+        const end = (how) => {
+          if (!over) how()
           over = true
-          how()
         }
         incoming.on('data', (piece) => {
           if (over) return
           controller.enqueue(new Uint8Array(piece))
           incoming.pause()
         })
-        incoming.on(
-          'end',
-          end(() => controller.close()),
-        )
-        incoming.on('error', (error) => end(() => controller.error(error))())
-        incoming.on(
-          'close',
-          end(() => controller.error(new Error('the request broke off'))),
-        )
+        incoming.on('end', () => end(() => controller.close()))
+        incoming.on('error', (error) => end(() => controller.error(error)))
+        incoming.on('close', () => end(() => controller.error(new Error('the request broke off'))))
         incoming.pause()
       },
       pull: () => void incoming.resume(),
@@ -142,6 +135,7 @@ async function send(response, incoming, outgoing) {
   outgoing.flushHeaders()
   if (response.body !== null) await pipeline(Readable.fromWeb(response.body), outgoing, { end: false })
   if (isLeft) await dropped(incoming)
+  else incoming.resume()
   outgoing.end()
 }
 

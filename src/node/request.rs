@@ -11,7 +11,6 @@ use napi::{Env, Status, sys};
 use napi_derive::napi;
 use serde_json::Value;
 use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
 
 use super::compute::Sandboxes;
 use super::convert::{self, Fields};
@@ -95,7 +94,7 @@ impl From<Answer> for NativeAnswer {
             status: answer.status.into(),
             headers: answer.headers.into_iter().map(pair).collect(),
             body: answer.body,
-            events: answer.events.map(NativeEvents::new),
+            events: answer.events.map(|events| NativeEvents(Arc::new(Mutex::new(events)))),
             action: answer.about.action.map(str::to_owned),
             sandbox_id: answer.about.sandbox_id,
             owner: answer.about.owner,
@@ -124,45 +123,17 @@ impl From<Event> for NativeEvent {
     }
 }
 
-/// An answer that comes as it happens. What is done for it ends when it is closed.
+/// An answer that comes as it happens.
 #[napi]
-pub struct NativeEvents {
-    /// Gone at its end, and when it is closed.
-    events: Arc<Mutex<Option<Events>>>,
-    closed: CancellationToken,
-}
-
-impl NativeEvents {
-    fn new(events: Events) -> Self {
-        Self { events: Arc::new(Mutex::new(Some(events))), closed: CancellationToken::new() }
-    }
-}
+pub struct NativeEvents(Arc<Mutex<Events>>);
 
 #[napi]
 impl NativeEvents {
-    /// The next part; `null` at the end, and after `close`.
+    /// The next part, `null` after the last.
     #[napi(skip_typescript)]
     pub fn next<'e>(&self, env: &'e Env) -> napi::Result<PromiseRaw<'e, Option<NativeEvent>>> {
-        let (events, closed) = (Arc::clone(&self.events), self.closed.clone());
-        env.spawn_future(async move {
-            let mut events = events.lock().await;
-            let Some(open) = &mut *events else { return Ok(None) };
-            let next = closed.run_until_cancelled(open.next()).await.flatten();
-            if next.is_none() || closed.is_cancelled() {
-                *events = None;
-            }
-            Ok(next.map(NativeEvent::from))
-        })
-    }
-
-    /// Ends what is done, at once. A call that waits for a part gets `null`.
-    #[napi(skip_typescript)]
-    pub fn close(&self) {
-        self.closed.cancel();
-        // Where the lock is taken, whoever has it sees the token.
-        if let Ok(mut events) = self.events.try_lock() {
-            *events = None;
-        }
+        let events = Arc::clone(&self.0);
+        env.spawn_future(async move { Ok(events.lock().await.next().await.map(NativeEvent::from)) })
     }
 }
 
