@@ -4,8 +4,9 @@ import assert from 'node:assert/strict'
 import { request as ask, createServer } from 'node:http'
 import { connect as connect2, createServer as createServer2 } from 'node:http2'
 import { connect } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { after, before, describe } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 import ts from 'typescript'
@@ -84,6 +85,8 @@ const SERVERS = {
     return listening(createAdaptorServer({ fetch: app.fetch }))
   },
 }
+
+const CLOSES = new Set(['Express, where a parser was before', 'Fastify', 'Hono'])
 
 for (const [name, make] of Object.entries(SERVERS)) {
   describe(name, () => {
@@ -180,9 +183,11 @@ for (const [name, make] of Object.entries(SERVERS)) {
     })
 
     test('10 MB, with a length and in chunks without one, and JSON that is nested deeply', async () => {
-      const large = JSON.stringify({ ...create, content: 'a'.repeat(10_000_000) })
-      for (const body of [large, new Blob([large]).stream()]) {
-        assert.equal((await post({}, { body, duplex: 'half' })).status, 413)
+      for (const isKnown of [true, false]) {
+        // Servers that read bodies themselves, or drop what is left, may close before all of it has been sent.
+        const answer = await sendAll(url, 10_000_000, isKnown).catch((error) => error)
+        if (!CLOSES.has(name) || answer.status) assert.equal(answer.status, 413, answer)
+        else assert.match(answer.code, /^(ECONNRESET|EPIPE)$/)
       }
       const deep = `{"action":"compute.sandbox.create","args":${'['.repeat(200_000)}${']'.repeat(200_000)}}`
       assert.equal((await post({}, { body: deep })).status, 400)
@@ -344,7 +349,7 @@ describe('toNodeHandler', () => {
   test('who sends on after the answer still reads it', async () => {
     await serving(SERVERS['node:http'], createComputeHandler({ provider }), async (url) => {
       for (let round = 0; round < 20; round += 1) {
-        const { status, body } = await sendAll(url, 10_000_000)
+        const { status, body } = await sendAll(url, 10_000_000, round % 2 === 0)
         assert.deepEqual([status, JSON.parse(body).code], [413, 'TOO_LARGE'])
       }
     })
@@ -468,22 +473,25 @@ function exchange(port, text, drop) {
   })
 }
 
-/** What is answered to a client that sends all of its body whatever it is told meanwhile. */
-function sendAll(url, length) {
+/** What is answered to a client that sends all of its body whatever it is told meanwhile, over a connection of its own. */
+function sendAll(url, length, isKnown) {
+  const headers = { ...json, ...(isKnown && { 'content-length': length }) }
+  const pieces = function* () {
+    for (let sent = 0; sent < length; sent += 100_000) yield Buffer.alloc(100_000, ' ')
+  }
   return new Promise((resolve, reject) => {
-    const request = ask(url, { method: 'POST', headers: json, agent: false }, async (response) => {
-      let body = ''
-      for await (const piece of response.setEncoding('utf8')) body += piece
-      resolve({ status: response.statusCode, body })
-    })
-    request.on('error', reject)
-    const piece = Buffer.alloc(100_000, ' ')
-    const next = async () => {
-      for (let sent = 0; sent < length; sent += piece.length) {
-        if (!request.write(piece)) await sleep(1)
+    const request = ask(url, { method: 'POST', headers, agent: false })
+    request.on('response', async (response) => {
+      try {
+        let body = ''
+        for await (const piece of response.setEncoding('utf8')) body += piece
+        resolve({ status: response.statusCode, body })
+      } catch (error) {
+        reject(error)
       }
-      request.end()
-    }
-    next()
+    })
+    // What fails after the answer fails nobody.
+    request.on('error', reject)
+    pipeline(Readable.from(pieces()), request).catch(reject)
   })
 }
