@@ -402,7 +402,8 @@ for (const [where, create] of Object.entries({
     const { url } = await e2bFake()
     return await e2b({ apiKey: KEY, apiUrl: url, sandboxUrl: url }).sandbox.create()
   },
-  'at a plug-in': () => compute.sandbox.create({ provider: installed('plugins')('@computesdk/just-bash').justBash({}) }),
+  'at a plug-in': () =>
+    compute.sandbox.create({ provider: installed('plugins')('@computesdk/just-bash').justBash({}) }),
 })) {
   test(`the tools are the same ${where}`, async () => {
     const there = await create()
