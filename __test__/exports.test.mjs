@@ -15,7 +15,11 @@ import { pack } from './packed.mjs'
 import { ROOT, start, test } from './support.mjs'
 
 const LIMIT = 300_000
-const names = Object.keys(createRequire(import.meta.url)('../index.js'))
+const require = createRequire(import.meta.url)
+const names = {
+  computesdk: Object.keys(require('../index.js')),
+  'computesdk/adapters': Object.keys(require('../adapters.js')),
+}
 const providers = readdirSync(join(ROOT, 'packages'))
 const ELSEWHERE = ['browser', 'edge-light', 'workerd']
 
@@ -112,10 +116,12 @@ describe('the packed packages', () => {
 for (const condition of ELSEWHERE) {
   describe(`where the condition is \`${condition}\``, () => {
     test('all names of Node.js are there, and no others', async () => {
-      for (const how of [`await import('computesdk')`, `createRequire(import.meta.url)('computesdk')`]) {
-        const source = `import { createRequire } from 'node:module'\nconsole.log(JSON.stringify(Object.keys(${how})))`
-        const found = JSON.parse(await run(source, condition))
-        assert.deepEqual(named(found), names.toSorted())
+      for (const [entry, wanted] of Object.entries(names)) {
+        for (const how of [`await import('${entry}')`, `createRequire(import.meta.url)('${entry}')`]) {
+          const source = `import { createRequire } from 'node:module'\nconsole.log(JSON.stringify(Object.keys(${how})))`
+          const found = JSON.parse(await run(source, condition))
+          assert.deepEqual(named(found), wanted.toSorted())
+        }
       }
     })
 
