@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe } from 'node:test'
 
+import { e2bFake, KEY } from './fakes.mjs'
 import { belongings, eventually, left, ROOT, sandbox, start, test } from './support.mjs'
 
 const BIN = join(ROOT, 'bin/computesdk.js')
@@ -166,6 +167,30 @@ describe('run', () => {
     await line('y')
     child.stdout.destroy()
     assert.equal((await ended).code, 141)
+  })
+
+  test('reaches no network at another provider either, unless it is asked to', async () => {
+    const fake = await e2bFake()
+    const env = {
+      COMPUTESDK_PROVIDER: 'e2b',
+      E2B_API_KEY: KEY,
+      E2B_API_URL: fake.url,
+      E2B_SANDBOX_URL: fake.url,
+    }
+    const headers = { 'x-api-key': KEY }
+    for (const [words, allowed] of [
+      [[], false],
+      [['--network', 'full'], true],
+    ]) {
+      const command = ['run', ...words, '--', 'sh', '-c', 'echo up; cat']
+      const { child, ended, line } = start(process.execPath, [BIN, ...command], { env })
+      await line('up')
+      const [{ sandboxID }] = await (await fetch(`${fake.url}/v2/sandboxes`, { headers })).json()
+      const known = await (await fetch(`${fake.url}/sandboxes/${sandboxID}`, { headers })).json()
+      assert.equal(known.allowInternetAccess, allowed)
+      child.stdin.end()
+      assert.equal((await ended).code, 0)
+    }
   })
 })
 

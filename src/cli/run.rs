@@ -17,7 +17,7 @@ use crate::command::{Output, RunOptions};
 use crate::compute::{Compute, Settings};
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{Command, CreateRequest, Program, Wanted};
+use crate::provider::{Command, CreateRequest, Network, Program, Wanted};
 use crate::providers::local::{Config, Local};
 use crate::sandbox::Sandbox;
 use crate::signal;
@@ -67,6 +67,8 @@ async fn unless<T>(cancel: &CancellationToken, work: impl Future<Output = Result
 fn place(wanted: &Run, script: Option<&Script>) -> (Compute, CreateRequest) {
     let mut request = wanted.request.clone();
     request.runtime = script.map(|script| script.language.to_string());
+    // As `--help` says, wherever it runs: elsewhere the default may be another.
+    request.network.get_or_insert(Network::None);
     if config::default_provider().is_none_or(|name| name == "local") {
         let config = Config { timeout: Some(0), spares: Some(0), ..Config::default() };
         let providers: Vec<Arc<dyn crate::provider::Provider>> = vec![Arc::new(Local::new(config))];
