@@ -6,10 +6,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use computesdk_agent::channel;
 use computesdk_agent::protocol::{BrokerReply, BrokerRequest, DATAGRAM, Failure, Plan, decode, encode};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -26,6 +27,9 @@ use crate::step::{Result, Step, checked};
 
 /// By how much more or less than others this process is to be ended when memory runs out.
 const SPARED: &str = "/proc/self/oom_score_adj";
+
+/// How long a group may stay whose last process has not quite left, until it is tried again.
+const LINGER: Duration = Duration::from_millis(100);
 
 struct Broker {
     control: OwnedFd,
@@ -144,9 +148,19 @@ impl Broker {
         let mut buffer = vec![0; DATAGRAM + 1];
         loop {
             let mut polled = [PollFd::new(&self.control, PollFlags::IN), PollFd::new(ends, PollFlags::IN)];
-            match rustix::event::poll(&mut polled, self.spares.patience().as_ref()) {
-                Ok(0) => {
+            let (patience, linger) =
+                (self.spares.patience(), self.cgroups.as_ref().is_some_and(Cgroups::linger));
+            let first = patience.into_iter().chain(linger.then_some(LINGER)).min();
+            let timeout = first.and_then(|first| Timespec::try_from(first).ok());
+            match rustix::event::poll(&mut polled, timeout.as_ref()) {
+                Ok(0) if first == patience => {
                     self.tend_spares();
+                    continue;
+                }
+                Ok(0) => {
+                    if let Some(cgroups) = &mut self.cgroups {
+                        cgroups.sweep();
+                    }
                     continue;
                 }
                 Ok(_) | Err(Errno::INTR) => {}
@@ -178,7 +192,10 @@ impl Broker {
             // For a sandbox that is not there `Gone` has been said already.
             Some(BrokerRequest::Destroy { id }) => self.end(Name::Sandbox(id)),
             Some(BrokerRequest::Take { id, spare }) => self.take(id, spare),
-            Some(BrokerRequest::Return { spare }) => self.end(Name::Spare(spare)),
+            Some(BrokerRequest::Return { spare }) => {
+                self.spares.give_back(spare);
+                self.end(Name::Spare(spare));
+            }
             Some(BrokerRequest::Meters { id }) => self.send_meters(id),
             Some(BrokerRequest::Keep { id, layer, bytes, files }) => {
                 if let Err(failure) = self.keep(id, layer, received.descriptors.pop(), (bytes, files)) {

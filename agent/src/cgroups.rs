@@ -155,7 +155,13 @@ impl Cgroups {
         self.looked = Instant::now();
     }
 
-    fn sweep(&mut self) {
+    /// Whether there are groups that could not be removed yet.
+    pub fn linger(&self) -> bool {
+        !self.lingering.is_empty()
+    }
+
+    /// Removes those that can be by now.
+    pub fn sweep(&mut self) {
         let trees = &self.trees;
         self.lingering.retain(|cgroup| {
             trees.iter().any(|tree| remove_group(&tree.own, &cgroup.name) == Err(Errno::BUSY))

@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use computesdk_agent::protocol::Plan;
-use rustix::event::Timespec;
 
 /// How long nothing may have been asked before a spare is made: requests that come in one go are not kept waiting.
 const PAUSE: Duration = Duration::from_millis(4);
@@ -15,10 +14,12 @@ const KEPT: Duration = Duration::from_secs(10);
 /// Those that nobody has taken yet.
 #[derive(Default)]
 pub struct Spares {
-    /// What they are like, and the number of the first sandbox that was.
+    /// What they are like, and the number of the last sandbox that was made so.
     model: Option<(u32, Plan)>,
     waiting: u8,
+    /// The number of the next, and of the first that is like the model.
     next: u32,
+    first: u32,
     /// Whether more of them are to be made.
     wanting: bool,
     /// When the last was taken or another made, unless they have been asked for since.
@@ -31,9 +32,8 @@ impl Spares {
         if plan.spares == 0 {
             return;
         }
-        if self.model.as_ref().is_none_or(|(_, model)| *model != plan) {
-            self.model = Some((id, plan));
-        }
+        self.model = Some((id, plan));
+        self.first = self.next;
         self.want_more();
     }
 
@@ -60,7 +60,7 @@ impl Spares {
     /// A number for one that is to be made.
     pub fn number(&mut self) -> u32 {
         self.next = self.next.wrapping_add(1);
-        self.next
+        self.next.wrapping_sub(1)
     }
 
     /// One more waits.
@@ -72,6 +72,12 @@ impl Spares {
     pub fn take(&mut self) {
         self.waiting -= 1;
         self.want_more();
+    }
+
+    /// One of them comes back. If it is like the model, the core wants none such: it may not have heard of that sandbox,
+    /// because nobody waited for it any more.
+    pub fn give_back(&mut self, spare: u32) {
+        self.wanting &= spare < self.first;
     }
 
     /// One of them has ended. Whatever ended it may end the next as well, unless it was meant to: none is made then
@@ -88,12 +94,11 @@ impl Spares {
     }
 
     /// How long to wait for requests before the spares are looked after; `None` if there is nothing to do.
-    pub fn patience(&self) -> Option<Timespec> {
-        let patience = match (self.wanted(), self.used) {
-            (Some(_), _) => PAUSE,
-            (None, Some(used)) if self.waiting > 0 => KEPT.saturating_sub(used.elapsed()),
-            _ => return None,
-        };
-        Timespec::try_from(patience).ok()
+    pub fn patience(&self) -> Option<Duration> {
+        match (self.wanted(), self.used) {
+            (Some(_), _) => Some(PAUSE),
+            (None, Some(used)) if self.waiting > 0 => Some(KEPT.saturating_sub(used.elapsed())),
+            _ => None,
+        }
     }
 }

@@ -28,7 +28,7 @@ impl Spare {
 /// more goes back, and what goes back ends.
 #[derive(Debug, Default)]
 pub(super) struct Reserve {
-    /// What they are like, and the number of the first sandbox that was.
+    /// What they are like, and the number of the last sandbox that was made so.
     model: Option<(u32, Plan)>,
     spares: VecDeque<Spare>,
 }
@@ -50,11 +50,12 @@ impl Reserve {
 
     /// The broker has made sandbox `id` as planned, and makes its spares like it from now on. Gives those to go back.
     pub(super) fn follow(&mut self, id: u32, plan: Plan) -> Vec<Spare> {
-        if plan.spares == 0 || self.model.as_ref().is_some_and(|(_, model)| *model == plan) {
+        if plan.spares == 0 {
             return Vec::new();
         }
+        let is_same = self.model.as_ref().is_some_and(|(_, model)| *model == plan);
         self.model = Some((id, plan));
-        self.let_go()
+        if is_same { Vec::new() } else { self.let_go() }
     }
 
     /// One more, made like sandbox `id`. Gives it to go back if that is nothing that anybody wants any more.
