@@ -8,6 +8,7 @@ use super::arguments::{Flag, Shared, millis, unknown};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::provider::{CreateRequest, Network};
+use crate::providers;
 
 const HELP: &str = "\
 Serves the tools of an agent by the Model Context Protocol, over standard input and output: runCommand, runCode,
@@ -31,7 +32,7 @@ readFile and writeFile. All work in one sandbox, made when the first of them is 
 /// How long a sandbox may live that has to have an end.
 const LIFE: Duration = Duration::from_secs(3600);
 
-/// What was typed after `mcp`, as the server takes it: `{ help }`, or `{ provider, timeout, cwd, create }` with the
+/// What was typed after `mcp`, as the server takes it: `{ help }`, or `{ provider, timeout?, cwd?, create }` with the
 /// options of `create` in JavaScript.
 pub fn settings(words: Vec<String>) -> Result<Value> {
     let (mut shared, mut provider, mut life) = (Shared::default(), None, None);
@@ -59,20 +60,21 @@ pub fn settings(words: Vec<String>) -> Result<Value> {
     // Said in any case: providers have defaults of their own, and that of E2B is everything.
     let network = shared.request.network.or(Some(Network::None));
     let create = create(&CreateRequest { timeout: Some(life), network, ..shared.request });
-    Ok(json!({
-        "provider": provider,
-        "timeout": shared.timeout.map(|timeout| timeout.as_millis()),
-        "cwd": shared.cwd,
-        "create": create,
-    }))
+    Ok(given([
+        ("provider", Some(provider.into())),
+        ("timeout", shared.timeout.map(|timeout| json!(timeout.as_millis()))),
+        ("cwd", shared.cwd.map(Value::from)),
+        ("create", Some(create)),
+    ]))
 }
 
 fn named(provider: String) -> Result<String> {
-    match provider.as_str() {
-        "local" | "docker" | "e2b" => Ok(provider),
-        _ => Err(Error::invalid(format!("there is no provider `{provider}`"))
-            .with_hint("there are local, docker and e2b")),
+    let known = providers::names();
+    if known.contains(&provider.as_str()) {
+        return Ok(provider);
     }
+    Err(Error::invalid(format!("there is no provider `{provider}`"))
+        .with_hint(format!("there is: {}", known.join(", "))))
 }
 
 /// The options of `create`, those that were given.

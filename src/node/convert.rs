@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use napi::bindgen_prelude::{
-    External, FromNapiRef, FromNapiValue, Function, JsObjectValue, JsValue, Object, Promise, Uint8Array,
-    Unknown,
+    External, FromNapiRef, FromNapiValue, Function, JsObjectValue, JsValue, Object, Uint8Array, Unknown,
 };
-use napi::threadsafe_function::UnknownReturnValue;
 use napi::{ValueType, sys};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -447,23 +445,4 @@ pub(super) fn port(name: &str, value: &Unknown<'_>) -> Result<u16> {
         )));
     }
     Ok(number as u16)
-}
-
-/// What a callback returned: nothing of interest, or a promise of that.
-pub enum Returned {
-    Nothing,
-    Later(Promise<UnknownReturnValue>),
-}
-
-impl FromNapiValue for Returned {
-    unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
-        // SAFETY: the caller's promise about `env` and `value` is passed on.
-        unsafe {
-            let returned = Unknown::from_napi_value(env, value)?;
-            if is_record(&returned) && returned.is_promise()? {
-                return Promise::from_napi_value(env, value).map(Self::Later);
-            }
-        }
-        Ok(Self::Nothing)
-    }
 }

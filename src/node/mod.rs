@@ -13,6 +13,7 @@
 #![expect(unreachable_pub, reason = "napi-derive exports to JavaScript what is `pub`")]
 #![expect(missing_debug_implementations, reason = "values of JavaScript have no form of their own here")]
 
+mod callback;
 mod cancellation;
 mod cli;
 mod compute;

@@ -3,25 +3,19 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use napi::Status;
-use napi::bindgen_prelude::{FnArgs, Unknown};
-use napi::threadsafe_function::ThreadsafeFunction;
+use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 use serde::Serialize;
 
-use super::convert::{self, Fields, Returned};
-use super::error::{Details, thrown, with_details};
+use super::callback::Callback;
+use super::convert::{self, Fields};
+use super::error::{Details, with_details};
 use super::source;
 use crate::command::{self as core, Listener, RunOptions};
 use crate::error::{Error, Result};
 use crate::provider::Command;
 use crate::sandbox::Sandbox;
 use crate::signal;
-
-/// A callback that takes text. It is called on JavaScript's thread and awaited: the next piece is read when
-/// it has returned (if a promise, when that is settled), a promise settles after the last one has, and what
-/// it throws comes back. It does not keep the process alive; the promise of its call does.
-type TextCallback = ThreadsafeFunction<String, Returned, FnArgs<(String,)>, Status, false, true>;
 
 const OPTIONS: [&str; 11] = [
     "cwd",
@@ -65,8 +59,8 @@ impl Run {
     fn read(fields: &Fields<'_>) -> Result<Self> {
         let stdin = fields.get("stdin")?.map(|value| source::content("stdin", &value)).transpose()?;
         let listener = JsListener {
-            stdout: text_callback(fields, "onStdout")?,
-            stderr: text_callback(fields, "onStderr")?,
+            stdout: Callback::of(fields, "onStdout")?,
+            stderr: Callback::of(fields, "onStderr")?,
         };
         let listens = listener.stdout.is_some() || listener.stderr.is_some();
         Ok(Self {
@@ -93,20 +87,9 @@ impl Run {
     }
 }
 
-fn text_callback(fields: &Fields<'_>, key: &str) -> Result<Option<TextCallback>> {
-    let Some(function) = fields.function::<FnArgs<(String,)>, Returned>(key)? else { return Ok(None) };
-    let callback = function
-        .build_threadsafe_function::<String>()
-        .callee_handled::<false>()
-        .weak::<true>()
-        .build_callback(|context| Ok(FnArgs::from((context.value,))))
-        .map_err(thrown)?;
-    Ok(Some(callback))
-}
-
 struct JsListener {
-    stdout: Option<TextCallback>,
-    stderr: Option<TextCallback>,
+    stdout: Option<Callback<String>>,
+    stderr: Option<Callback<String>>,
 }
 
 #[async_trait]
@@ -120,12 +103,9 @@ impl Listener for JsListener {
     }
 }
 
-async fn tell(callback: Option<&TextCallback>, text: String) -> Result<()> {
+async fn tell(callback: Option<&Callback<String>>, text: String) -> Result<()> {
     let Some(callback) = callback else { return Ok(()) };
-    match callback.call_async_catch(text).await.map_err(thrown)? {
-        Returned::Nothing => Ok(()),
-        Returned::Later(promise) => promise.await.map(drop).map_err(thrown),
-    }
+    callback.tell(text).await
 }
 
 /// What came of a command. An exit code other than 0 is a result, unless it was to be raised.

@@ -7,7 +7,8 @@ use napi::threadsafe_function::ThreadsafeFunction;
 use napi::{Env, Status};
 use napi_derive::napi;
 
-use super::convert::{self, Fields, Returned};
+use super::callback::Returned;
+use super::convert::{self, Fields};
 use crate::command::Utf8;
 use crate::error::{Error, Result};
 use crate::provider::Size;
@@ -155,8 +156,5 @@ fn held(listener: &Function<'_, FnArgs<Told>, Returned>) -> napi::Result<Listene
 }
 
 async fn tell(listener: &Listener, told: Told) -> napi::Result<()> {
-    match listener.call_async_catch(told).await? {
-        Returned::Nothing => Ok(()),
-        Returned::Later(promise) => promise.await.map(drop),
-    }
+    listener.call_async_catch(told).await?.settled().await
 }

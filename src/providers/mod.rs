@@ -49,14 +49,15 @@ async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + S
     })
 }
 
+/// What they are called.
+pub fn names() -> Vec<&'static str> {
+    BY_NAME.iter().map(|(name, _)| *name).collect()
+}
+
 fn by_name(name: &str) -> Result<Arc<dyn Provider>> {
     BY_NAME.iter().find(|(known, _)| *known == name).map(|(_, make)| make()).ok_or_else(|| {
-        let known: Vec<_> = BY_NAME.iter().map(|(known, _)| *known).collect();
-        Error::invalid(format!(
-            "{} names no provider: `{name}`; there is: {}",
-            config::PROVIDER,
-            known.join(", ")
-        ))
+        let known = names().join(", ");
+        Error::invalid(format!("{} names no provider: `{name}`; there is: {known}", config::PROVIDER))
     })
 }
 

@@ -1,8 +1,9 @@
 //! Waiting for a descriptor to be readable or writable.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -32,6 +33,13 @@ pub(super) async fn when_ready<T>(
             tokio::time::sleep(PAUSE).await;
         }
     }
+}
+
+/// Whether the other end of a socket is open. The kernel is asked: nobody here may have noticed yet.
+pub(super) fn is_open(socket: impl AsFd) -> bool {
+    // That it is closed is told without being asked for.
+    let mut polled = [PollFd::new(&socket, PollFlags::empty())];
+    rustix::event::poll(&mut polled, Some(&Timespec::default())) != Ok(1)
 }
 
 /// Registers a descriptor with the runtime of the caller.

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use computesdk_agent::channel::{self, Received};
 use computesdk_agent::protocol::{Reply, Request, decode, encode};
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -20,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::Lost::Closed;
-use super::descriptor::watch;
+use super::descriptor::{self, watch};
 use super::error;
 use crate::error::Result;
 use crate::providers::answers::{self, Answers, Heard};
@@ -118,13 +117,10 @@ impl Link {
         &self.closed
     }
 
-    /// Whether the sandbox lives. The kernel is asked: it closes the other end of the link, which is process
-    /// 1's, before it ends any other process, and nobody here may have noticed yet.
+    /// Whether the sandbox lives: the kernel closes the other end of the link, which is process 1's, before it ends any
+    /// other process.
     pub(super) fn is_open(&self) -> bool {
-        let Ok(socket) = self.socket() else { return false };
-        // That the other end is closed is told without being asked for.
-        let mut polled = [PollFd::new(socket.get_ref(), PollFlags::empty())];
-        rustix::event::poll(&mut polled, Some(&Timespec::default())) != Ok(1)
+        self.socket().is_ok_and(|socket| descriptor::is_open(socket.get_ref()))
     }
 
     fn deliver(&self, reply: Reply, descriptors: Vec<OwnedFd>) {

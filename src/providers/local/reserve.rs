@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use computesdk_agent::protocol::Plan;
-use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::descriptor;
 
 /// A sandbox that nobody has asked for yet.
 #[derive(Debug)]
@@ -13,15 +14,6 @@ pub(super) struct Spare {
     pub(super) number: u32,
     /// The socket that leads to its agent.
     pub(super) link: OwnedFd,
-}
-
-impl Spare {
-    /// Whether it lives: its process 1 has the other end of its link.
-    fn is_open(&self) -> bool {
-        // That the other end is closed is told without being asked for.
-        let mut polled = [PollFd::new(&self.link, PollFlags::empty())];
-        rustix::event::poll(&mut polled, Some(&Timespec::default())) != Ok(1)
-    }
 }
 
 /// Those that there are. The broker makes them like the sandbox that it was last asked for; what is not like it any
@@ -39,8 +31,8 @@ impl Reserve {
         if self.model.as_ref().is_none_or(|(_, model)| model != plan) {
             return None;
         }
-        // What the broker knows to have ended needs not go back.
-        std::iter::from_fn(|| self.spares.pop_front()).find(Spare::is_open)
+        // Its process 1 has the other end. What has ended needs not go back: the broker knows.
+        std::iter::from_fn(|| self.spares.pop_front()).find(|spare| descriptor::is_open(&spare.link))
     }
 
     /// One that could not be used after all.
