@@ -1,16 +1,12 @@
 'use strict'
 // The tools of an agent, each defined once: for the AI SDK, for MCP, for a loop of your own.
 
-const { posix } = require('node:path')
-
 const { CodeSyntaxError } = require('../errors.js')
 const { Clip } = require('./clip.js')
 const { linesOf } = require('./lines.js')
 const { directory, whole } = require('./options.js')
+const { resolved } = require('./paths.js')
 const { object } = require('./schema.js')
-
-/** Where commands start and relative paths begin, unless something else is said. */
-const HOME = '/home/user'
 
 const path = { type: 'string', description: `Absolute, or relative to the working directory.` }
 const timeout = { type: 'integer', description: 'Milliseconds after which it is killed.' }
@@ -85,7 +81,7 @@ function readFile(settings) {
     async run({ path, startLine: from = 1, endLine: to = Infinity }, { signal } = {}) {
       const box = await settings.sandbox()
       signal?.throwIfAborted()
-      const at = resolved(settings, path)
+      const at = resolved(path, settings.cwd)
       const stream = await box.filesystem.readFile(at, { encoding: 'stream' })
       const { content, next, part } = await linesOf(stream, {
         from,
@@ -112,16 +108,12 @@ function writeFile(settings) {
     async run({ path, content }, { signal } = {}) {
       const box = await settings.sandbox()
       signal?.throwIfAborted()
-      const at = resolved(settings, path)
+      const at = resolved(path, settings.cwd)
       await box.filesystem.writeFile(at, content)
       return { path: at, bytes: Buffer.byteLength(content) }
     },
     text: ({ path, bytes }) => `${bytes} bytes were written to ${path}`,
   }
-}
-
-function resolved({ cwd = HOME }, path) {
-  return posix.resolve(cwd, path)
 }
 
 /** Runs something, and gives what a model is told of it. Only a call that is aborted, or cannot begin, rejects. */
@@ -141,7 +133,7 @@ async function execute(settings, { cwd, timeout }, { signal, onOutput } = {}, be
     onStderr: into(stderr),
   }
   if (signal) options.signal = signal
-  const place = cwd === undefined ? settings.cwd : resolved(settings, cwd)
+  const place = cwd === undefined ? settings.cwd : resolved(cwd, settings.cwd)
   if (place !== undefined) options.cwd = place
   try {
     const result = await begin(box, options)
@@ -164,4 +156,4 @@ function told({ exitCode, stdout, stderr, timedOut, oomKilled }) {
   return parts.join('\n') || '(no output)'
 }
 
-module.exports = { HOME, definitions }
+module.exports = { definitions }

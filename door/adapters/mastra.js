@@ -1,11 +1,9 @@
 'use strict'
 // A sandbox as Mastra's `WorkspaceSandbox`.
 
-const { posix } = require('node:path')
-
 const { UnsupportedError } = require('../errors.js')
-const { HOME } = require('./definitions.js')
 const { held, optionsOf } = require('./options.js')
+const { HOME, resolved } = require('./paths.js')
 
 /** The sandbox of a workspace: `sandbox` is one, or a function that makes it when the workspace starts it. */
 function mastraSandbox(options) {
@@ -81,7 +79,7 @@ class MastraSandbox {
     const box = await this.#ready()
     const [stdout, stderr] = [new Latest(options.maxRetainedBytes), new Latest(options.maxRetainedBytes)]
     const told = await box.runCommand(args.length > 0 ? [command, ...args] : command, {
-      ...(options.cwd !== undefined && { cwd: posix.resolve(HOME, options.cwd) }),
+      ...(options.cwd !== undefined && { cwd: resolved(options.cwd) }),
       ...(options.env !== undefined && { env: options.env }),
       ...(options.timeout !== undefined && { timeout: options.timeout }),
       ...(options.abortSignal && { signal: options.abortSignal }),
@@ -114,7 +112,7 @@ class MastraSandbox {
     const { filesystem } = await this.#ready()
     for (const { path, content } of files) {
       abortSignal?.throwIfAborted()
-      await filesystem.writeFile(posix.resolve(HOME, path), content)
+      await filesystem.writeFile(resolved(path), content)
     }
   }
 

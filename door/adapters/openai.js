@@ -3,11 +3,12 @@
 
 const { posix } = require('node:path')
 
-const { InvalidArgumentError, NotFoundError, UnsupportedError } = require('../errors.js')
+const { InvalidArgumentError, UnsupportedError } = require('../errors.js')
 const { Clip } = require('./clip.js')
 const { Executions } = require('./executions.js')
 const { editor } = require('./openai-editor.js')
 const { held, optionsOf } = require('./options.js')
+const { isMissing, resolved } = require('./paths.js')
 
 /** Where a workspace is, if its manifest does not say. */
 const ROOT = '/workspace'
@@ -143,7 +144,7 @@ class Session {
     try {
       return (await this.#box.filesystem.stat(this.#at(path))).type === 'directory'
     } catch (error) {
-      if (error instanceof NotFoundError && error.message.startsWith('File not found')) return false
+      if (isMissing(error)) return false
       throw error
     }
   }
@@ -179,7 +180,7 @@ class Session {
   }
 
   #at(path) {
-    return posix.resolve(this.state.manifest.root, path)
+    return resolved(path, this.state.manifest.root)
   }
 
   /** At most so many bytes of a file, and whether there are more. */

@@ -3,9 +3,9 @@
 
 const { posix } = require('node:path')
 
-const { NotFoundError, InvalidArgumentError, UnsupportedError } = require('../errors.js')
-const { HOME } = require('./definitions.js')
+const { InvalidArgumentError, UnsupportedError } = require('../errors.js')
 const { held, optionsOf } = require('./options.js')
+const { HOME, isMissing, resolved } = require('./paths.js')
 
 const DESCRIPTION = `An isolated Linux sandbox with bash, Python and Node.js. Commands start in ${HOME}; files stay between commands.`
 /** What the bytes of a text may be, as Buffer calls it. */
@@ -154,8 +154,7 @@ class Session {
     try {
       return await look(filesystem, at)
     } catch (error) {
-      // A sandbox that has ended is another matter.
-      if (error instanceof NotFoundError && /^(File|Directory) not found: /.test(error.message)) return null
+      if (isMissing(error)) return null
       throw error
     }
   }
@@ -167,10 +166,6 @@ function inPlace({ workingDirectory, env }, signal) {
     ...(env !== undefined && { env }),
     ...(signal && { signal }),
   }
-}
-
-function resolved(path) {
-  return posix.resolve(HOME, path)
 }
 
 function known(encoding) {

@@ -24,11 +24,10 @@ async function serve(words, stop) {
     return 0
   }
   const place = new Place(PROVIDERS[provider]().sandbox, create)
-  const tools = definitions({
-    sandbox: () => place.sandbox(),
-    timeout: timeout ?? undefined,
-    cwd: cwd ?? undefined,
-  }).map((tool) => ({ ...tool, run: (...call) => place.during(() => tool.run(...call)) }))
+  const tools = definitions({ sandbox: () => place.sandbox(), timeout, cwd }).map((tool) => ({
+    ...tool,
+    run: (...call) => place.during(() => tool.run(...call)),
+  }))
   const connection = connect(process.stdin, process.stdout, (line) => session.take(line))
   const server = { info: INFO, instructions: INSTRUCTIONS, isOnline: create.network !== 'none' }
   const session = new Session({ tools, server, ...connection })
