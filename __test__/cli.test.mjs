@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe } from 'node:test'
 
-import { e2bFake, KEY } from './fakes.mjs'
+import { accountAt, e2bFake, KEY } from './fakes.mjs'
 import { belongings, eventually, left, ROOT, sandbox, start, test } from './support.mjs'
 
 const BIN = join(ROOT, 'bin/computesdk.js')
@@ -173,9 +173,7 @@ describe('run', () => {
     const fake = await e2bFake()
     const env = {
       COMPUTESDK_PROVIDER: 'e2b',
-      E2B_API_KEY: KEY,
-      E2B_API_URL: fake.url,
-      E2B_SANDBOX_URL: fake.url,
+      ...accountAt(fake),
     }
     const headers = { 'x-api-key': KEY }
     for (const [words, allowed] of [

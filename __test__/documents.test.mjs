@@ -10,14 +10,14 @@ import { documents } from './documents/blocks.mjs'
 import { after as afterwards, before as beforehand, expected } from './documents/expected.mjs'
 import { furnish } from './documents/project.mjs'
 import { science } from './documents/science.mjs'
-import { e2bFake, KEY } from './fakes.mjs'
+import { accountAt, e2bFake } from './fakes.mjs'
 import { failure, INDEX, test } from './support.mjs'
 
 const { python, missing } = await science()
 const NEEDS_PACKAGES = ['2.1.1', '2.11.1', '2.12.1', '2.13.1']
 
 const fake = await e2bFake({ python, template: 'data-science-template' })
-Object.assign(process.env, { E2B_API_KEY: KEY, E2B_API_URL: fake.url, E2B_SANDBOX_URL: fake.url })
+Object.assign(process.env, accountAt(fake))
 
 /** Where the examples run: `e2b` is what they import by that name. */
 const places = {

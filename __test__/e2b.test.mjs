@@ -1,7 +1,6 @@
 // Sandboxes of E2B: made, found, listed, put aside, ended. The server is `tests/fakes/e2b`, whose sandboxes are real ones.
 
 import assert from 'node:assert/strict'
-import { createServer } from 'node:net'
 import { describe } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -19,8 +18,8 @@ import {
   UnavailableError,
   UnsupportedError,
 } from '../index.js'
-import { BLOCKED_KEY, e2bFake, KEY, UNKNOWN_KEY } from './fakes.mjs'
-import { eventually, failure, output, test } from './support.mjs'
+import { accountAt, BLOCKED_KEY, e2bFake, KEY, UNKNOWN_KEY } from './fakes.mjs'
+import { eventually, failure, freePort, output, test } from './support.mjs'
 
 const fake = await e2bFake({ template: ['mine'], maxSandboxes: 200 })
 const { sandbox } = e2b(fake.account)
@@ -82,9 +81,7 @@ describe('create', () => {
       await one.destroy()`
     const env = {
       COMPUTESDK_PROVIDER: 'e2b',
-      E2B_API_KEY: KEY,
-      E2B_API_URL: fake.url,
-      E2B_SANDBOX_URL: fake.url,
+      ...accountAt(fake),
       E2B_DOMAIN: 'my.example',
     }
     assert.equal(await output(source, { env }), 'e2b on my.example\n')
@@ -415,11 +412,3 @@ describe('a sandbox that is put aside', () => {
     await one.destroy()
   })
 })
-
-async function freePort() {
-  const server = createServer()
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { science } from './documents/science.mjs'
-import { e2bFake, KEY } from './fakes.mjs'
+import { accountAt, e2bFake } from './fakes.mjs'
 import { INDEX, ROOT, start, test } from './support.mjs'
 
 const { python, missing } = await science()
@@ -23,7 +23,7 @@ const EXAMPLES = {
 const SCIENCE = ['data-science', 'machine-learning']
 const PLACES = {
   local: { E2B_API_KEY: '', COMPUTESDK_PYTHON: python ?? '' },
-  e2b: { E2B_API_KEY: KEY, E2B_API_URL: fake.url, E2B_SANDBOX_URL: fake.url },
+  e2b: accountAt(fake),
 }
 
 for (const [place, env] of Object.entries(PLACES)) {

@@ -2,9 +2,9 @@
 
 import { after } from 'node:test'
 
-import { start } from '../tests/fakes/e2b/start.mjs'
+import { KEY, start } from '../tests/fakes/e2b/start.mjs'
 
-export { KEY } from '../tests/fakes/e2b/start.mjs'
+export { KEY }
 
 /** Keys that the fakes do not take: nobody's, and that of somebody who may do nothing. */
 export const UNKNOWN_KEY = `e2b_${'0'.repeat(37)}401`
@@ -12,6 +12,9 @@ export const BLOCKED_KEY = `e2b_${'0'.repeat(37)}403`
 
 // Where to ask is the tests' to decide, and not the environment's of whoever runs them.
 for (const name of Object.keys(process.env)) if (name.startsWith('E2B_')) delete process.env[name]
+
+/** The environment in which E2B is this server, for programs and for the command line. */
+export const accountAt = ({ url }) => ({ E2B_API_KEY: KEY, E2B_API_URL: url, E2B_SANDBOX_URL: url })
 
 /** Starts a server that speaks E2B's wire, as `npm run test:fake` has built it; ends it after the tests of this file. */
 export async function e2bFake(options) {

@@ -7,7 +7,7 @@ import { after, before, describe } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { e2b } from '../index.js'
-import { e2bFake, KEY } from './fakes.mjs'
+import { accountAt, e2bFake, KEY } from './fakes.mjs'
 import { installed } from './install.mjs'
 import { belongings, eventually, failure, left, ROOT, start, test } from './support.mjs'
 
@@ -265,9 +265,7 @@ test('at another provider the sandbox is made there, and is gone with the connec
   const fake = await e2bFake()
   const env = {
     COMPUTESDK_PROVIDER: 'e2b',
-    E2B_API_KEY: KEY,
-    E2B_API_URL: fake.url,
-    E2B_SANDBOX_URL: fake.url,
+    ...accountAt(fake),
   }
   const on = await connected(['--life', '60000'], env)
   assert.equal(text(await on.call('runCommand', { command: 'echo there' })), 'there\n')

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { after, test as nodeTest } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -29,6 +30,15 @@ after(async () => {
   const left = await local().sandbox.list()
   await Promise.all(left.map((one) => one.destroy()))
 })
+
+/** A port of this machine that nothing listens on. */
+export async function freePort() {
+  const server = createServer()
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
 
 /** The error that a promise is rejected with, which must be of a class and have these properties. */
 export async function failure(promise, type = Error, properties = {}) {

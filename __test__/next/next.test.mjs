@@ -13,15 +13,14 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe } from 'node:test'
 
 import { documents } from '../documents/blocks.mjs'
-import { e2bFake, KEY } from '../fakes.mjs'
+import { accountAt, e2bFake } from '../fakes.mjs'
 import { installed } from '../install.mjs'
-import { eventually, ROOT, start, test } from '../support.mjs'
+import { eventually, freePort, ROOT, start, test } from '../support.mjs'
 import * as browser from './browser.mjs'
 import { answers, hangUp, Visitor } from './visitor.mjs'
 
@@ -37,9 +36,7 @@ const env = {
   // What `output` is where no next.config says it: a build is for `next start` and for standalone alike.
   NEXT_PRIVATE_STANDALONE: 'true',
   NODE_ENV: undefined,
-  E2B_API_KEY: KEY,
-  E2B_API_URL: fake.url,
-  E2B_SANDBOX_URL: fake.url,
+  ...accountAt(fake),
 }
 
 let chromium
@@ -127,14 +124,6 @@ async function serve(cwd, args) {
       return await server.ended
     },
   }
-}
-
-async function freePort() {
-  const server = createServer()
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 /** Another page, at the address of a server. */
