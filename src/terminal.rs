@@ -19,6 +19,8 @@ const HANG_UP_GRACE: Duration = Duration::from_secs(1);
 const TELLING: Duration = Duration::from_secs(5);
 /// How long it may take to be gone after that.
 const KILL_GRACE: Duration = Duration::from_secs(5);
+/// How long after it could no longer be used its end may be seen.
+const ENDING: Duration = Duration::from_secs(5);
 /// The exit code of what was killed: 128 and the signal's number.
 const KILLED: i32 = 128 + signal::KILL;
 /// What ids begin with.
@@ -185,10 +187,10 @@ impl Terminal {
         let (writing, myself) = (self.process.write(bytes), Arc::clone(self));
         async move {
             myself.check()?;
-            writing.await.or_else(|error| {
-                myself.check()?;
-                Err(error)
-            })
+            match writing.await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(myself.reason(error).await),
+            }
         }
     }
 
@@ -198,10 +200,9 @@ impl Terminal {
         async move {
             turn.come().await;
             myself.check()?;
-            myself.process.control().resize(size).await.or_else(|error| {
-                myself.check()?;
-                Err(error)
-            })?;
+            if let Err(error) = myself.process.control().resize(size).await {
+                return Err(myself.reason(error).await);
+            }
             *myself.size.lock().unwrap_or_else(PoisonError::into_inner) = size;
             Ok(())
         }
@@ -226,6 +227,12 @@ impl Terminal {
 
     fn check(&self) -> Result<()> {
         if self.has_ended() { Err(self.gone()) } else { Ok(()) }
+    }
+
+    /// Why it could not be used. What fails because it is about to end does so before its end has been seen.
+    async fn reason(&self, error: Error) -> Error {
+        let ended = tokio::time::timeout(ENDING, self.process.until_ended()).await;
+        if ended.is_ok() { self.gone() } else { error }
     }
 
     fn gone(&self) -> Error {

@@ -19,9 +19,6 @@ use crate::providers::answers::Ending;
 /// How long an agent may take to end a command that it was told to kill.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long after its terminal the end of a process may be told.
-const SOON: Duration = Duration::from_secs(1);
-
 /// What a process writes: two streams, or what its terminal shows. The relay reads each up to what was in it when the
 /// process ended, and then tells that it is over.
 #[derive(Debug)]
@@ -143,17 +140,11 @@ impl Control for DockerControl {
 
     async fn write_stdin(&self, bytes: &[u8]) -> Result<()> {
         let closed = || Error::new(ErrorKind::Unavailable, "the command no longer reads its input");
-        let (stream, terminal) = match self.input().ok_or_else(closed)? {
-            Input::Pipe(stream) => (stream, false),
-            Input::Terminal(terminal) => (terminal.upgrade().ok_or_else(closed)?, true),
+        let stream = match self.input().ok_or_else(closed)? {
+            Input::Pipe(stream) => stream,
+            Input::Terminal(terminal) => terminal.upgrade().ok_or_else(closed)?,
         };
-        let Err(error) = stream.write(bytes).await else { return Ok(()) };
-        if terminal {
-            // It is closed because its process has ended, which is about to be told.
-            let mut ending = self.ending.clone();
-            let _ = timeout(SOON, ending.wait_for(Option::is_some)).await;
-        }
-        Err(closed().with_source(error))
+        stream.write(bytes).await.map_err(|error| closed().with_source(error))
     }
 
     async fn close_stdin(&self) -> Result<()> {

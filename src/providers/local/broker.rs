@@ -4,8 +4,8 @@
 //! bit. It ends when its control socket does, so it cannot outlive this process, and with it end all
 //! sandboxes. If it is killed itself, its sandboxes end, and the next create starts another.
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,6 +24,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::descriptor;
 use super::error;
+use super::link::Link;
 use super::reserve::{Reserve, Spare};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -53,6 +54,8 @@ struct State {
     measuring: HashMap<u32, oneshot::Sender<Vec<OwnedFd>>>,
     keeping: Keeping,
     reserve: Reserve,
+    /// What of the reserve was taken, and the broker has not been told.
+    taken: VecDeque<BrokerRequest>,
 }
 
 /// Those who wait for a layer, by its number.
@@ -144,8 +147,10 @@ impl Broker {
                 }
                 BrokerReply::Refused { id, failure } => self.made(id, Err(error::of_isolation(&failure))),
                 BrokerReply::Spare { spare, like } => {
-                    if let Some(link) = descriptors.pop() {
-                        self.made_in_advance(Spare { number: spare, link }, like);
+                    let link = descriptors.pop().ok_or_else(error::of_descriptors).and_then(Link::new);
+                    match link {
+                        Ok(link) => self.made_in_advance(Spare { number: spare, link }, like),
+                        Err(_) => self.tell(BrokerRequest::Return { spare }),
                     }
                 }
                 BrokerReply::Unused => {
@@ -198,9 +203,9 @@ impl Broker {
         }
     }
 
-    /// Gives a sandbox; its agent speaks on the socket that comes back. What a broker that is killed was about to make
+    /// Gives a sandbox; its agent speaks on the link that comes back. What a broker that is killed was about to make
     /// ends with it, so another broker is asked, once.
-    pub(super) async fn create(plan: &Plan) -> Result<(Ticket, OwnedFd)> {
+    pub(super) async fn create(plan: &Plan) -> Result<(Ticket, Arc<Link>)> {
         let broker = Self::current().await?;
         if let Some(made) = broker.take(plan) {
             return Ok(made);
@@ -211,24 +216,47 @@ impl Broker {
         }
     }
 
-    /// Takes a sandbox that was made in advance. The broker is told, and has nothing to say to it.
-    fn take(self: &Arc<Self>, plan: &Plan) -> Option<(Ticket, OwnedFd)> {
+    /// Takes a sandbox that was made in advance. The broker is told as soon as whoever asked has it: to wake it takes
+    /// time, and it has nothing to say to it.
+    fn take(self: &Arc<Self>, plan: &Plan) -> Option<(Ticket, Arc<Link>)> {
         let mut state = self.state();
         let spare = state.reserve.take(plan)?;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let request = BrokerRequest::Take { id: number, spare: spare.number };
-        // Before anything else is said of it: what has to wait here would come after its end.
-        if channel::send(self.socket.get_ref(), &encode(&request), &[]).is_err() {
-            state.reserve.put_back(spare);
+        if !descriptor::is_open(self.socket.get_ref()) {
             return None;
         }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        state.taken.push_back(BrokerRequest::Take { id: number, spare: spare.number });
         let (living, gone) = watch::channel(None);
         state.living.insert(number, living);
+        drop(state);
+        let broker = Arc::clone(self);
+        tokio::spawn(async move {
+            let _ = broker.when_writable(|| broker.tell_of_taken()).await;
+        });
         Some((Ticket { broker: Arc::clone(self), number, gone }, spare.link))
     }
 
+    /// Before anything else is said, since that may be the end of one.
+    fn tell_of_taken(&self) -> rustix::io::Result<()> {
+        let mut state = self.state();
+        while let Some(request) = state.taken.front() {
+            channel::send(self.socket.get_ref(), &encode(request), &[])?;
+            state.taken.pop_front();
+        }
+        Ok(())
+    }
+
+    fn post(&self, message: &[u8], beside: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+        self.tell_of_taken()?;
+        channel::send(self.socket.get_ref(), message, beside)
+    }
+
+    async fn when_writable(&self, mut work: impl FnMut() -> rustix::io::Result<()>) -> std::io::Result<()> {
+        self.socket.async_io(Interest::WRITABLE, |_| work().map_err(std::io::Error::from)).await
+    }
+
     /// Has a sandbox made; `None` if this broker has ended.
-    async fn make(self: &Arc<Self>, plan: &Plan) -> Result<Option<(Ticket, OwnedFd)>> {
+    async fn make(self: &Arc<Self>, plan: &Plan) -> Result<Option<(Ticket, Arc<Link>)>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         let (living, gone) = watch::channel(None);
@@ -257,7 +285,7 @@ impl Broker {
             Err(error) => return Err(error::of_sending(error)),
         }
         match receiver.await {
-            Ok(Ok(link)) => Ok(Some((ticket, link))),
+            Ok(Ok(socket)) => Ok(Some((ticket, Link::new(socket)?))),
             Ok(Err(error)) => Err(error),
             Err(_) => Ok(None),
         }
@@ -285,8 +313,7 @@ impl Broker {
 
     /// Sends what has no answer, from where nothing can be waited for.
     pub(super) fn tell(self: &Arc<Self>, request: BrokerRequest) {
-        let sent = channel::send(self.socket.get_ref(), &encode(&request), &[]);
-        if sent == Err(Errno::AGAIN) {
+        if self.post(&encode(&request), &[]) == Err(Errno::AGAIN) {
             // Many are asking at once: it has to wait for its turn, but nobody has to wait for it.
             let broker = Arc::clone(self);
             self.runtime.spawn(async move { broker.send(&request, None).await });
@@ -300,11 +327,7 @@ impl Broker {
     ) -> std::io::Result<()> {
         let message = encode(request);
         let beside: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
-        self.socket
-            .async_io(Interest::WRITABLE, |socket| {
-                channel::send(socket, &message, &beside).map_err(std::io::Error::from)
-            })
-            .await
+        self.when_writable(|| self.post(&message, &beside)).await
     }
 }
 

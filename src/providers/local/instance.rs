@@ -122,8 +122,7 @@ impl LocalInstance {
     pub(super) async fn create(mut settings: Settings) -> Result<Arc<Self>> {
         let id = settings.id.clone();
         let place = Place::take(&id)?;
-        let (ticket, socket) = Broker::create(&settings.plan).await?;
-        let link = Link::new(socket)?;
+        let (ticket, link) = Broker::create(&settings.plan).await?;
         let first = tokio::time::timeout(START, link.receive()).await.map_err(|_| {
             Error::new(ErrorKind::Timeout, format!("the sandbox was not ready within {} s", START.as_secs()))
         })?;

@@ -1,19 +1,19 @@
 //! Sandboxes that the broker has made in advance: whoever asks for one like them has it at once, and nobody is asked.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use computesdk_agent::protocol::Plan;
 
-use super::descriptor;
+use super::link::Link;
 
 /// A sandbox that nobody has asked for yet.
 #[derive(Debug)]
 pub(super) struct Spare {
     /// Its number at the broker.
     pub(super) number: u32,
-    /// The socket that leads to its agent.
-    pub(super) link: OwnedFd,
+    /// What leads to its agent.
+    pub(super) link: Arc<Link>,
 }
 
 /// Those that there are. The broker makes them like the sandbox that it was last asked for; what is not like it any
@@ -31,13 +31,8 @@ impl Reserve {
         if self.model.as_ref().is_none_or(|(_, model)| model != plan) {
             return None;
         }
-        // Its process 1 has the other end. What has ended needs not go back: the broker knows.
-        std::iter::from_fn(|| self.spares.pop_front()).find(|spare| descriptor::is_open(&spare.link))
-    }
-
-    /// One that could not be used after all.
-    pub(super) fn put_back(&mut self, spare: Spare) {
-        self.spares.push_front(spare);
+        // What has ended needs not go back: the broker knows.
+        std::iter::from_fn(|| self.spares.pop_front()).find(|spare| spare.link.is_open())
     }
 
     /// The broker has made sandbox `id` as planned, and makes its spares like it from now on. Gives those to go back.
