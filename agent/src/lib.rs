@@ -3,8 +3,6 @@
 //!
 //! The program itself (broker and process 1) is `main.rs`; its map is there.
 
-#[cfg(test)]
-mod chance;
 #[cfg(target_os = "linux")]
 pub mod channel;
 pub mod frames;

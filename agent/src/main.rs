@@ -35,8 +35,6 @@ compile_error!("sandboxes on this machine are made by Linux' namespaces: there i
 
 mod broker;
 mod cgroups;
-#[cfg(test)]
-mod chance;
 mod copy;
 mod files;
 mod guard;

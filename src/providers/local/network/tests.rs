@@ -389,20 +389,9 @@ async fn what_a_server_answers_in_its_own_way_is_a_bad_gateway() {
     }
 }
 
-/// Numbers by chance, and the same in every run: xorshift.
-pub(super) fn numbers() -> impl FnMut() -> u64 {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    }
-}
-
 #[tokio::test]
 async fn any_bytes_are_read_without_panic_and_reach_nothing_that_is_not_allowed() {
-    let mut random = numbers();
+    let mut random = fastrand::Rng::with_seed(1);
     let (port, mut received) = server(OK).await;
     let proxy = Proxy::new(allowing(&["none.example"])).await;
     let seeds = [
@@ -413,9 +402,9 @@ async fn any_bytes_are_read_without_panic_and_reach_nothing_that_is_not_allowed(
     ];
     for round in 0..2000 {
         let mut bytes = seeds[round % seeds.len()].clone().into_bytes();
-        for _ in 0..=random() % 4 {
-            let at = random() as usize % bytes.len();
-            bytes[at] = random() as u8;
+        for _ in 0..=random.u8(..4) {
+            let at = random.usize(..bytes.len());
+            bytes[at] = random.u8(..);
         }
         let mut client = proxy.connect().await;
         let _ = client.write_all(&bytes).await;
