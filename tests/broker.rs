@@ -31,7 +31,7 @@ use computesdk::providers::local::Config;
 use computesdk::sandbox::Sandbox;
 use futures_util::future::join_all;
 
-use harness::{At, Case, cases, eventually, sh, shell, soon};
+use harness::{At, Case, cases, eventually, eventually_seen, sh, shell, soon};
 
 const CASES: &[Case] = cases![
     destroy_leaves_nothing_behind,
@@ -221,7 +221,8 @@ async fn at_rest(at: &At) -> Holdings {
 }
 
 async fn assert_back_to(before: &Holdings) {
-    eventually(&format!("back to {before:?}"), SETTLED, async || holdings() == *before).await;
+    let what = format!("back to {before:?}");
+    eventually_seen(&what, SETTLED, async || holdings(), |now| now == before).await;
 }
 
 /// Whether this process may do everything on this machine.
@@ -447,7 +448,13 @@ async fn a_thousand_dropped_commands_leave_no_trace(at: At) {
         let running =
             join_all((0..200).map(|_| sandbox.run_command(shell("exec sleep 1000"), RunOptions::default())));
         let _ = tokio::time::timeout(Duration::from_millis(wait), running).await;
-        eventually("all of them are gone", SETTLED, async || descendants(broker().pid).len() == idle).await;
+        eventually_seen(
+            "all of them are gone",
+            SETTLED,
+            async || descendants(broker().pid),
+            |alive| alive.len() == idle,
+        )
+        .await;
     }
     assert_eq!(sh(&sandbox, "echo works").await.stdout, "works\n");
     sandbox.destroy().await.unwrap();

@@ -8,7 +8,7 @@ use computesdk::sandbox::Sandbox;
 
 use crate::commands::assert_apart;
 use crate::files::{names, noise, text, write};
-use crate::harness::{At, Case, cases, eventually, pace, sh, shell, soon};
+use crate::harness::{At, Case, cases, eventually, eventually_seen, pace, sh, shell, soon};
 use crate::moves::tree;
 
 pub(super) const CASES: &[Case] = cases![
@@ -314,9 +314,9 @@ async fn a_dropped_copy_leaves_nothing(at: At) {
             sh(&sandbox, "chmod -R u+w /tmp/done; rm -rf /tmp/done").await;
         }
     }
-    eventually("nothing is left, or all of it", IN_TIME, async || {
-        let entries = files.list("/tmp").await.unwrap();
-        matches!(names(&entries)[..], ["tree"] | ["copy", "tree"])
+    let look = async || files.list("/tmp").await.unwrap();
+    eventually_seen("nothing is left, or all of it", IN_TIME, look, |entries| {
+        matches!(names(entries)[..], ["tree"] | ["copy", "tree"])
     })
     .await;
     assert_nothing_hidden(&sandbox).await;

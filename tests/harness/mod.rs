@@ -1,5 +1,6 @@
 //! What the test programs share: tables of cases, one runtime, and an end to every case.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -144,10 +145,24 @@ pub(crate) async fn sh(sandbox: &Sandbox, line: impl Into<String>) -> Output {
 }
 
 /// Waits until something that nobody announces has come about: `within` this time, on this machine.
-pub(crate) async fn eventually(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, within: Duration, is_so: impl AsyncFnMut() -> bool) {
+    eventually_seen(what, within, is_so, |is_so| *is_so).await;
+}
+
+/// Likewise of what can be looked at: if it does not come about, what was seen at last is told.
+pub(crate) async fn eventually_seen<T: Debug>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> T,
+    is_so: impl Fn(&T) -> bool,
+) {
     let (begun, within) = (Instant::now(), within * pace());
-    while !is_so().await {
-        assert!(begun.elapsed() < within, "not within {within:?}: {what}");
+    loop {
+        let seen = look().await;
+        if is_so(&seen) {
+            return;
+        }
+        assert!(begun.elapsed() < within, "not within {within:?}: {what}; at last {seen:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

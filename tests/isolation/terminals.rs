@@ -82,7 +82,9 @@ async fn the_terminals_of_the_host_are_not_reached(at: At) {
 child, master = pty.fork()
 if child == 0:
   os.execvp('sh', ['sh', '-c', 'tty; exec cat'])
-print(os.read(master, 100).decode().strip(), flush=True)
+name = b''
+while not name.endswith(b'\n'): name += os.read(master, 100)
+print(name.decode().strip(), flush=True)
 sys.stdin.read(1)
 seen = b''
 while select.select([master], [], [], 0.1)[0]: seen += os.read(master, 4096)
