@@ -22,7 +22,7 @@ import { accountAt, e2bFake } from '../fakes.mjs'
 import { installed } from '../install.mjs'
 import { eventually, freePort, ROOT, start, test } from '../support.mjs'
 import * as browser from './browser.mjs'
-import { answers, hangUp, Visitor } from './visitor.mjs'
+import { answers, floods, hangUp, Visitor } from './visitor.mjs'
 
 const LIMIT = 300_000
 const fake = await e2bFake()
@@ -161,6 +161,8 @@ function works(flags) {
 
   test('the example’s route runs code for its visitor, and for nobody else', () => answers(server.url))
 
+  test('of output that a page does not show there is the beginning', () => floods(server.url))
+
   test('what a client does not wait for is ended', () => hangUp(server.url))
 
   test('the route of the document answers, as it is written there', async () => {
@@ -259,8 +261,8 @@ describe('in development', () => {
     const server = await serve(app, [NEXT, 'dev'])
     try {
       const visitor = await Visitor.new(server.url)
-      const write = { action: 'compute.sandbox.filesystem.writeFile', path: '/tmp/mark', content: 'kept' }
-      await visitor.act(write)
+      const code = "open('/tmp/mark', 'w').write('kept')"
+      await visitor.act({ action: 'compute.sandbox.runCode', runtime: 'python', code })
       appendFileSync(join(app, 'lib/sandbox.ts'), '\nexport const changed = true\n')
       appendFileSync(
         join(app, 'app/api/sandbox/route.ts'),

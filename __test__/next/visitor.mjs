@@ -4,6 +4,9 @@ import assert from 'node:assert/strict'
 
 import { eventually } from '../support.mjs'
 
+/** For output as it comes. */
+const EVENTS = { headers: { accept: 'text/event-stream' } }
+
 export class Visitor {
   constructor(url) {
     this.url = url
@@ -59,20 +62,27 @@ export async function answers(url) {
 
   const other = await Visitor.new(url)
   const { sandboxId } = visitor
+  const run = { action, sandboxId, code: '1' }
   const refused = [
-    [404, await other.post('/api/compute', { action, sandboxId, code: '1' })],
-    [403, await new Visitor(url).post('/api/compute', { action, sandboxId, code: '1' })],
-    [403, await visitor.post('/api/compute', { action: 'compute.sandbox.create' })],
-    [401, await new Visitor(url).post('/api/run', { code: '1', runtime: 'python' })],
-    [400, await visitor.post('/api/run', { code: '1', runtime: 'ruby' })],
-    [400, await visitor.post('/api/run', 'text')],
-    [413, await visitor.post('/api/run', { code: ' '.repeat(2 ** 18), runtime: 'python' })],
+    [404, await other.post('/api/compute', run)],
+    [404, await other.post('/api/compute', run, EVENTS)],
+    [403, await new Visitor(url).post('/api/compute', run, EVENTS)],
+    [422, await visitor.post('/api/compute', { ...run, code: 'print(' }, EVENTS)],
+    [413, await visitor.post('/api/compute', { ...run, code: ' '.repeat(2 ** 18 + 1) })],
+    [401, await new Visitor(url).post('/api/terminal', {})],
+    [400, await visitor.post('/api/terminal', 'text')],
     [400, await visitor.post('/api/terminal', { cols: 'wide' })],
+    [413, await visitor.post('/api/terminal', { input: ' '.repeat(2 ** 18) })],
+    [413, await visitor.post('/api/terminal', {}, { body: new Blob(['{}']).stream(), duplex: 'half' })],
     [404, await visitor.post('/api/terminal/none', { input: 'exit' })],
   ]
-  for (const path of ['/api/sandbox', '/api/compute', '/api/run', '/api/terminal', '/api/terminal/x']) {
+  const rest = { ...run, command: 'id', port: 80, path: '/tmp/x', content: '' }
+  for (const name of ['create', 'list', 'destroy', 'getUrl', 'runCommand', 'filesystem.writeFile']) {
+    refused.push([403, await visitor.post('/api/compute', { ...rest, action: `compute.sandbox.${name}` })])
+  }
+  for (const path of ['/api/sandbox', '/api/compute', '/api/terminal', '/api/terminal/x']) {
     for (const headers of [{ 'sec-fetch-site': 'cross-site' }, { origin: 'https://elsewhere.example' }]) {
-      refused.push([403, await visitor.post(path, { action, sandboxId, code: '1' }, { headers })])
+      refused.push([403, await visitor.post(path, run, { headers })])
     }
     if (path === '/api/sandbox') continue
     refused.push([415, await visitor.post(path, {}, { headers: { 'content-type': 'text/plain' } })])
@@ -82,6 +92,24 @@ export async function answers(url) {
     assert.equal(response.status, status, `${response.url}: ${text}`)
     assert.equal(JSON.parse(text).success, false)
   }
+}
+
+/** More than a page shows comes to its beginning. */
+export async function floods(url) {
+  const visitor = await Visitor.new(url)
+  const code = "import sys\nfor stream in sys.stdout, sys.stderr:\n  stream.write('0123456789' * 2**20)"
+  const body = { action: 'compute.sandbox.runCode', sandboxId: visitor.sandboxId, code }
+  const events = (await (await visitor.post('/api/compute', body, EVENTS)).text()).split('\n\n')
+  const told = (name) =>
+    events
+      .filter((event) => event.startsWith(`event: ${name}\n`))
+      .map((event) => JSON.parse(event.slice(event.indexOf('{'))))
+  for (const stream of ['stdout', 'stderr']) {
+    const texts = told(stream).map(({ text }) => text)
+    assert.equal(texts.join(''), '0123456789'.repeat(20_000))
+  }
+  const [{ result }] = told('result')
+  assert.deepEqual([result.exitCode, result.truncated], [0, true])
 }
 
 /** What the event `open` of a terminal tells. */
@@ -99,22 +127,27 @@ async function opened(response) {
 /** A run, and a terminal, whose client goes: both are ended. */
 export async function hangUp(url) {
   const visitor = await Visitor.new(url)
-  const count = async (name) => {
-    const command = `cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -ao '${name}' | wc -l`
-    const { result } = await visitor.act({ action: 'compute.sandbox.runCommand', command })
+  const action = 'compute.sandbox.runCode'
+  const count = async () => {
+    const line = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -ao 'sleep [56]00' | wc -l"
+    const { result } = await visitor.act({ action, code: `import os\nos.system(${JSON.stringify(line)})` })
     return Number(result.stdout)
   }
   const gone = new AbortController()
   const { signal } = gone
   const code = "import subprocess\nsubprocess.run(['sleep', '600'])"
-  const run = await visitor.post('/api/run', { code, runtime: 'python' }, { signal })
+  const run = await visitor.post(
+    '/api/compute',
+    { action, sandboxId: visitor.sandboxId, code },
+    { ...EVENTS, signal },
+  )
   const terminal = await visitor.post('/api/terminal', {}, { signal })
   const { id } = await opened(terminal)
   await visitor.ask(`/api/terminal/${id}`, { input: 'sleep 500\n' })
-  await eventually('both go on', async () => (await count('sleep [56]00')) === 2)
+  await eventually('both go on', async () => (await count()) === 2)
   assert.equal(run.headers.get('content-type'), 'text/event-stream')
 
   gone.abort()
-  await eventually('neither goes on', async () => (await count('sleep [56]00')) === 0)
+  await eventually('neither goes on', async () => (await count()) === 0)
   assert.equal((await visitor.post(`/api/terminal/${id}`, { input: 'x' })).status, 404)
 }

@@ -1,22 +1,12 @@
 // What the page asks its server for.
 
-export interface File {
-  name: string
-  path: string
-  type: 'file' | 'directory'
-  size: number
-}
+import type { ComputeRequest, ComputeSuccess } from 'computesdk'
+
+export type File = NonNullable<ComputeSuccess['files']>[number]
 
 export interface VisitorSandbox {
   sandboxId: string
   expiresAt?: string
-}
-
-/** An event of a response that comes as something happens. */
-export interface Event {
-  name: string
-  // biome-ignore lint/suspicious/noExplicitAny: what it has is told by its name
-  data: any
 }
 
 /** Makes the visitor's sandbox, or finds it. */
@@ -26,14 +16,12 @@ export async function openSandbox(): Promise<VisitorSandbox> {
 
 /** What is in a directory of the sandbox. */
 export async function readdir(sandboxId: string, path: string): Promise<File[]> {
-  const body = { action: 'compute.sandbox.filesystem.readdir', sandboxId, path }
-  return (await (await post('/api/compute', body)).json()).files
+  return (await act({ action: 'compute.sandbox.filesystem.readdir', sandboxId, path })).files ?? []
 }
 
 /** A file of the sandbox, as text. */
 export async function readFile(sandboxId: string, path: string): Promise<string> {
-  const body = { action: 'compute.sandbox.filesystem.readFile', sandboxId, path }
-  return (await (await post('/api/compute', body)).json()).fileContent
+  return (await act({ action: 'compute.sandbox.filesystem.readFile', sandboxId, path })).fileContent ?? ''
 }
 
 /** Types into a terminal, or changes its size. */
@@ -42,7 +30,7 @@ export async function tellTerminal(id: string, body: { input: string } | { cols:
 }
 
 /** Asks for something that comes as it happens. */
-export async function* events(url: string, body: object, signal: AbortSignal): AsyncGenerator<Event> {
+export async function* events<Event>(url: string, body: object, signal: AbortSignal): AsyncGenerator<Event> {
   const response = await post(url, body, signal)
   if (!response.body) return
   let text = ''
@@ -51,7 +39,7 @@ export async function* events(url: string, body: object, signal: AbortSignal): A
     text = all.pop() ?? ''
     for (const block of all) {
       const found = /^event: (.*)\ndata: (.*)$/.exec(block)
-      if (found) yield { name: found[1], data: JSON.parse(found[2]) }
+      if (found) yield { event: found[1], data: JSON.parse(found[2]) } as Event
     }
   }
 }
@@ -64,10 +52,14 @@ async function* pieces(body: ReadableStream<Uint8Array>): AsyncGenerator<string>
   for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value
 }
 
+async function act(body: ComputeRequest): Promise<ComputeSuccess> {
+  return await (await post('/api/compute', body)).json()
+}
+
 async function post(url: string, body: object, signal?: AbortSignal): Promise<Response> {
   const response = await fetch(url, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', accept: 'text/event-stream, application/json' },
+    headers: { 'content-type': 'application/json', accept: 'text/event-stream' },
     body: JSON.stringify(body),
     signal,
   })

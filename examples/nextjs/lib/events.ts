@@ -1,51 +1,66 @@
-// Responses that come as something happens: server-sent events, as `handleComputeRequest` sends them.
+// What a terminal shows, as server-sent events: the handler of computesdk has none of terminals.
 
-import { told } from './refusal'
+import type { Terminal } from 'computesdk'
 
-/** Sends an event. It is over when the client has taken it, and fails when there is no client any more. */
-export type Tell = (name: string, data: unknown) => Promise<void>
+export type TerminalEvent =
+  | { event: 'open'; data: { id: string } }
+  | { event: 'data'; data: { text: string } }
+  | { event: 'exit'; data: { exitCode: number } }
 
-/** How often a line goes out that says nothing, in ms: what lies on the way closes connections that are silent. */
+/** Characters that wait for a client, since a terminal does not; of more than that, the latest. */
+const MOST = 2 ** 20
+/** How long nothing is sent before a line is that says nothing, in ms: what lies on the way closes silent connections. */
 const SILENCE = 15_000
 
-/**
- * The events that `work` tells. `gone` is aborted when the client goes. What `work` fails with is the last event, `error`.
- */
-export function eventStream(
-  request: Request,
-  work: (tell: Tell, gone: AbortSignal) => Promise<void>,
-): Response {
-  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
-  const writer = writable.getWriter()
+/** All that a terminal shows, to its end. It ends with whoever reads this. */
+export function shown(terminal: Terminal): Response {
+  const events = eventsOf(terminal)
   const encoder = new TextEncoder()
-  const gone = new AbortController()
-  const leave = () => gone.abort()
-  request.signal.addEventListener('abort', leave, { once: true })
-  writer.closed.catch(leave)
-
-  const send = (text: string) => writer.write(encoder.encode(text))
-  const tell: Tell = (name, data) => send(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`)
-  const alive = setInterval(() => {
-    if ((writer.desiredSize ?? 0) > 0) send(': still here\n\n').catch(leave)
-  }, SILENCE)
-
-  // The head of the response goes out with the first of its body.
-  send(': begun\n\n').catch(leave)
-  void work(tell, gone.signal)
-    .catch(async (error) => {
-      if (!gone.signal.aborted) await tell('error', told(error))
-    })
-    .then(() => writer.close())
-    // Whoever would be told has gone.
-    .catch(leave)
-    .finally(() => clearInterval(alive))
-
-  return new Response(readable, {
-    headers: {
-      'content-type': 'text/event-stream',
-      // What compresses or buffers would keep it until it has enough.
-      'cache-control': 'no-store, no-transform',
-      'x-accel-buffering': 'no',
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { value, done } = await events.next()
+        if (done) controller.close()
+        else controller.enqueue(encoder.encode(value))
+      },
+      cancel: () => terminal.kill(),
     },
-  })
+    // What comes while nobody reads goes together.
+    { highWaterMark: 0 },
+  )
+  // What compresses or buffers would keep it until it has enough.
+  const headers = { 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' }
+  return new Response(body, { headers: { 'content-type': 'text/event-stream', ...headers } })
+}
+
+async function* eventsOf(terminal: Terminal): AsyncGenerator<string> {
+  const told = ({ event, data }: TerminalEvent) => `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+  const decoder = new TextDecoder()
+  let text = ''
+  let exitCode: number | undefined
+  let wake = () => {}
+  terminal.onData = (data) => {
+    text += decoder.decode(data)
+    if (text.length > 2 * MOST) text = text.slice(-MOST)
+    wake()
+  }
+  terminal.onExit = (code) => {
+    exitCode = code
+    wake()
+  }
+  yield told({ event: 'open', data: { id: terminal.id } })
+  while (text !== '' || exitCode === undefined) {
+    if (text === '') {
+      const woken = new Promise<void>((resolve) => {
+        wake = resolve
+      })
+      const timer = setTimeout(wake, SILENCE)
+      await woken
+      clearTimeout(timer)
+    }
+    const data = { text }
+    text = ''
+    yield data.text === '' ? ': still here\n\n' : told({ event: 'data', data })
+  }
+  yield told({ event: 'exit', data: { exitCode } })
 }

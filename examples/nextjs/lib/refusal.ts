@@ -1,32 +1,21 @@
 // What goes wrong, and what of it the visitor is told.
 
-import { ComputeError, InvalidArgumentError, NotFoundError, QuotaExceededError } from 'computesdk'
+import { InvalidArgumentError, NotFoundError } from 'computesdk'
 
-/** What is refused, with the status and the words that the visitor gets. */
-export class Refusal extends Error {
-  constructor(
-    readonly status: number,
-    message: string,
-  ) {
-    super(message)
-  }
+/** What the visitor gets who is refused: throw it. */
+export function refusal(status: number, error: string): Response {
+  return Response.json({ success: false, error }, { status })
 }
 
-/** What a visitor is told of a failure: of the server's own nothing but that there was one. */
-export function told(error: unknown): { status: number; success: false; error: string } {
-  if (error instanceof Refusal) return { status: error.status, success: false, error: error.message }
-  if (error instanceof ComputeError) {
-    const status = statusOf(error)
-    if (status !== undefined) return { status, success: false, error: error.message }
+/** The response, or what is told of a failure: of the server's own nothing but that there was one. */
+export async function answered(answer: () => Promise<Response>): Promise<Response> {
+  try {
+    return await answer()
+  } catch (error) {
+    if (error instanceof Response) return error
+    if (error instanceof InvalidArgumentError) return refusal(400, error.message)
+    if (error instanceof NotFoundError) return refusal(404, error.message)
+    console.error(error)
+    return refusal(500, 'Something went wrong on the server.')
   }
-  console.error(error)
-  return { status: 500, success: false, error: 'Something went wrong on the server.' }
-}
-
-function statusOf(error: ComputeError): number | undefined {
-  if (error.code === 'CODE_SYNTAX') return 422
-  if (error instanceof InvalidArgumentError) return 400
-  if (error instanceof NotFoundError) return 404
-  if (error instanceof QuotaExceededError) return 429
-  return undefined
 }

@@ -1,7 +1,7 @@
-// What all routes for visitors have in common: who may ask, how much, and what becomes of failures.
+// What the routes beside the handler of computesdk have in common with it: who may ask, and how much.
 
 import type { Sandbox } from 'computesdk'
-import { Refusal, told } from './refusal'
+import { answered, refusal } from './refusal'
 import { sandboxOf } from './sandbox'
 import { visitor } from './visitor'
 
@@ -22,57 +22,35 @@ export function visitorRoute<Context>(answer: (asked: Asked, context: Context) =
     return await answered(async () => {
       checkOrigin(request)
       const name = await visitor()
-      if (name === undefined) throw new Refusal(401, 'Who are you? POST /api/sandbox comes first.')
+      if (name === undefined) throw refusal(401, 'Who are you? POST /api/sandbox comes first.')
       const body = await bodyOf(request)
       return await answer({ request, body, sandbox: await sandboxOf(name) }, context)
     })
   }
 }
 
-/** The response, or what is told of a failure. */
-export async function answered(answer: () => Promise<Response>): Promise<Response> {
-  try {
-    return await answer()
-  } catch (error) {
-    const failure = told(error)
-    return Response.json(failure, { status: failure.status })
-  }
-}
-
 /** Refuses what a page of another site has sent. Browsers say so in a header that pages cannot write. */
-export function checkOrigin(request: Request): void {
-  const site = request.headers.get('sec-fetch-site')
-  const origin = request.headers.get('origin')
-  const host = request.headers.get('x-forwarded-host') ?? request.headers.get('host')
+export function checkOrigin({ headers }: Request): void {
+  const site = headers.get('sec-fetch-site')
+  const origin = headers.get('origin')
+  const host = headers.get('x-forwarded-host') ?? headers.get('host')
   const isForeign =
     (site !== null && site !== 'same-origin') ||
     (origin !== null && (!URL.canParse(origin) || new URL(origin).host !== host))
-  if (isForeign) throw new Refusal(403, 'Pages of other sites may not ask.')
+  if (isForeign) throw refusal(403, 'Pages of other sites may not ask.')
 }
 
 async function bodyOf(request: Request): Promise<Record<string, unknown>> {
   if (request.headers.get('content-type')?.split(';')[0] !== 'application/json') {
-    throw new Refusal(415, 'The body must be application/json.')
+    throw refusal(415, 'The body must be application/json.')
   }
-  const decoder = new TextDecoder()
-  let text = ''
-  let length = 0
-  for await (const piece of request.body ?? []) {
-    length += piece.length
-    if (length > MOST) throw new Refusal(413, `The body may have ${MOST} bytes.`)
-    text += decoder.decode(piece, { stream: true })
-  }
-  const body = parsed(text + decoder.decode())
+  // Browsers say it, and Node.js reads no more than was said.
+  const length = request.headers.get('content-length')
+  if (length === null || Number(length) > MOST)
+    throw refusal(413, `The body must say that it has at most ${MOST} bytes.`)
+  const body: unknown = await request.json().catch(() => undefined)
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new Refusal(400, 'The body must be a JSON object.')
+    throw refusal(400, 'The body must be a JSON object.')
   }
   return body as Record<string, unknown>
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new Refusal(400, 'The body is no JSON.')
-  }
 }

@@ -2,7 +2,7 @@
 // no request can name another one.
 
 import { AlreadyExistsError, local, type Sandbox } from 'computesdk'
-import { Refusal } from './refusal'
+import { refusal } from './refusal'
 
 export const provider = local()
 
@@ -19,12 +19,11 @@ export async function sandboxOf(visitor: string): Promise<Sandbox> {
 
 async function newSandbox(visitor: string): Promise<Sandbox> {
   const all = await provider.sandbox.list()
-  if (all.length >= MOST)
-    throw new Refusal(503, 'All sandboxes are taken. Please try again in a few minutes.')
+  if (all.length >= MOST) throw refusal(503, 'All sandboxes are taken. Please try again in a few minutes.')
   try {
     return await provider.sandbox.create({
       sandboxId: visitor,
-      // By this `handleComputeRequest` knows whose it is.
+      // By this the handler knows whose it is.
       metadata: { 'computesdk.owner': visitor },
       timeout: LIFE,
       network: 'none',

@@ -71,7 +71,9 @@ export function Files({ sandboxId, version }: Props) {
             <li key={file.path}>
               <button type="button" onClick={() => void open(file)}>
                 <span className={`name ${file.type}`}>{file.name}</span>
-                {file.type === 'file' && <span className="size">{inWords(file.size)}</span>}
+                {file.size !== undefined && file.type === 'file' && (
+                  <span className="size">{inWords(file.size)}</span>
+                )}
               </button>
             </li>
           ))}

@@ -1,12 +1,10 @@
 'use client'
 // A run: what was printed so far, and what came of it.
 
+import type { CodeResult, ComputeEvent } from 'computesdk'
 import { useCallback, useRef, useState } from 'react'
-import { events } from '@/lib/client'
+import { events, openSandbox } from '@/lib/client'
 import type { Language } from './samples'
-
-/** Characters of output that the page keeps, the latest. */
-const MOST = 200_000
 
 export interface Piece {
   kind: 'stdout' | 'stderr' | 'error'
@@ -33,9 +31,12 @@ export function useRun(onEnd: () => void) {
       const print = (kind: Piece['kind'], text: string) =>
         setRun((run) => ({ ...run, pieces: withPiece(run.pieces, { kind, text }) }))
       try {
-        for await (const { name, data } of events('/api/run', { code, runtime: language }, signal)) {
-          if (name === 'stdout' || name === 'stderr') print(name, data.text)
-          else if (name === 'result') outcome = inWords(data.result)
+        // The one that there was may have ended.
+        const { sandboxId } = await openSandbox()
+        const body = { action: 'compute.sandbox.runCode', sandboxId, code, runtime: language }
+        for await (const { event, data } of events<ComputeEvent>('/api/compute', body, signal)) {
+          if (event === 'stdout' || event === 'stderr') print(event, data.text)
+          else if (event === 'result') outcome = inWords(data.result as CodeResult)
           else throw new Error(data.error)
         }
       } catch (error) {
@@ -54,20 +55,16 @@ export function useRun(onEnd: () => void) {
   return { run, start, stop }
 }
 
-function inWords(result: { exitCode: number; durationMs: number; timedOut?: boolean; oomKilled?: boolean }) {
-  const seconds = `${(result.durationMs / 1000).toFixed(2)} s`
-  if (result.timedOut) return `stopped after ${seconds}`
-  if (result.oomKilled) return `out of memory after ${seconds}`
-  return result.exitCode === 0 ? `done in ${seconds}` : `exit code ${result.exitCode} after ${seconds}`
+function inWords({ exitCode, durationMs, timedOut, oomKilled, truncated }: CodeResult): string {
+  const seconds = `${(durationMs / 1000).toFixed(2)} s${truncated ? ', output cut short' : ''}`
+  if (timedOut) return `stopped after ${seconds}`
+  if (oomKilled) return `out of memory after ${seconds}`
+  return exitCode === 0 ? `done in ${seconds}` : `exit code ${exitCode} after ${seconds}`
 }
 
-/** One more piece, joined to the last of its kind; the oldest go when there are too many. */
+/** One more piece, joined to the last of its kind. */
 function withPiece(pieces: Piece[], next: Piece): Piece[] {
   const last = pieces.at(-1)
-  const all =
-    last?.kind === next.kind
-      ? [...pieces.slice(0, -1), { kind: last.kind, text: (last.text + next.text).slice(-MOST) }]
-      : [...pieces, next]
-  const length = all.reduce((sum, { text }) => sum + text.length, 0)
-  return length > MOST ? all.slice(1) : all
+  if (last?.kind !== next.kind) return [...pieces, next]
+  return [...pieces.slice(0, -1), { kind: last.kind, text: last.text + next.text }]
 }

@@ -5,6 +5,7 @@ import '@xterm/xterm/css/xterm.css'
 import type { Terminal as Xterm } from '@xterm/xterm'
 import { useEffect, useRef, useState } from 'react'
 import { events, tellTerminal } from '@/lib/client'
+import type { TerminalEvent } from '@/lib/events'
 
 export function Terminal({ onQuiet }: { onQuiet: () => void }) {
   const place = useRef<HTMLDivElement>(null)
@@ -74,15 +75,11 @@ async function show(place: HTMLElement, gone: AbortSignal, onQuiet: () => void) 
 
   let silence: ReturnType<typeof setTimeout> | undefined
   try {
-    for await (const { name, data } of events(
-      '/api/terminal',
-      { cols: xterm.cols, rows: xterm.rows },
-      gone,
-    )) {
-      if (name === 'open') connect(xterm, data.id)
-      else if (name === 'data') await new Promise<void>((done) => xterm.write(data.text, done))
-      else if (name === 'exit') xterm.write(`\r\n[ended with ${data.exitCode}]`)
-      else throw new Error(data.error)
+    const size = { cols: xterm.cols, rows: xterm.rows }
+    for await (const { event, data } of events<TerminalEvent>('/api/terminal', size, gone)) {
+      if (event === 'open') connect(xterm, data.id)
+      else if (event === 'data') await new Promise<void>((done) => xterm.write(data.text, done))
+      else xterm.write(`\r\n[ended with ${data.exitCode}]`)
       clearTimeout(silence)
       silence = setTimeout(onQuiet, 400)
     }

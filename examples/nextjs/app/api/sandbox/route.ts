@@ -1,6 +1,7 @@
 // The first thing that the page asks for: a sandbox for its visitor, who gets a cookie if they have none.
 
-import { answered, checkOrigin } from '@/lib/route'
+import { answered } from '@/lib/refusal'
+import { checkOrigin } from '@/lib/route'
 import { sandboxOf } from '@/lib/sandbox'
 import { newVisitor, visitor } from '@/lib/visitor'
 

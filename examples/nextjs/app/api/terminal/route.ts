@@ -1,9 +1,7 @@
-// Opens a terminal, and tells what it shows: the events `open` with its id, `data`, and `exit`. It lives as long as this
-// response is read.
+// Opens a terminal, and tells what it shows. It lives as long as this response is read.
 
-import { eventStream } from '@/lib/events'
-import { Latest } from '@/lib/latest'
-import { Refusal } from '@/lib/refusal'
+import { shown } from '@/lib/events'
+import { refusal } from '@/lib/refusal'
 import { visitorRoute } from '@/lib/route'
 
 /** Terminals of one visitor. */
@@ -13,28 +11,12 @@ const PROMPT = '\\[\\e[32m\\]\\w\\[\\e[0m\\] \\$ '
 
 export const POST = visitorRoute(async ({ request, body, sandbox }) => {
   if ((await sandbox.terminal.list()).length >= MOST)
-    throw new Refusal(429, `There are ${MOST} terminals already.`)
+    throw refusal(429, `There are ${MOST} terminals already.`)
   // What is no size is refused there.
   const { cols, rows } = body as { cols?: number; rows?: number }
   const terminal = await sandbox.terminal.create({ cols, rows, env: { PS1: PROMPT } })
-  return eventStream(request, async (tell, gone) => {
-    try {
-      await tell('open', { id: terminal.id })
-      // A terminal does not wait for whoever looks at it.
-      const shown = new Latest((text) => tell('data', { text }))
-      const exitCode = await new Promise<number | undefined>((resolve) => {
-        gone.addEventListener('abort', () => resolve(undefined), { once: true })
-        if (gone.aborted) resolve(undefined)
-        const decoder = new TextDecoder()
-        terminal.onData = (data) => {
-          shown.add(decoder.decode(data, { stream: true })).catch(() => resolve(undefined))
-        }
-        terminal.onExit = resolve
-      })
-      await shown.add('')
-      if (exitCode !== undefined) await tell('exit', { exitCode })
-    } finally {
-      await terminal.kill()
-    }
-  })
+  const leave = () => void terminal.kill()
+  request.signal.addEventListener('abort', leave, { once: true })
+  if (request.signal.aborted) leave()
+  return shown(terminal)
 })

@@ -1,6 +1,6 @@
 // Types into a terminal of the visitor's, or changes its size.
 
-import { Refusal } from '@/lib/refusal'
+import { refusal } from '@/lib/refusal'
 import { visitorRoute } from '@/lib/route'
 
 interface Context {
@@ -9,10 +9,10 @@ interface Context {
 
 export const POST = visitorRoute<Context>(async ({ body, sandbox }, { params }) => {
   const terminal = await sandbox.terminal.getById((await params).id)
-  if (terminal === null) throw new Refusal(404, 'There is no such terminal.')
+  if (terminal === null) throw refusal(404, 'There is no such terminal.')
   const { input, cols, rows } = body
   if (typeof input === 'string') await terminal.write(input)
   else if (typeof cols === 'number' && typeof rows === 'number') await terminal.resize(cols, rows)
-  else throw new Refusal(400, 'Give `input`, or `cols` and `rows`.')
+  else throw refusal(400, 'Give `input`, or `cols` and `rows`.')
   return Response.json({ success: true })
 })
