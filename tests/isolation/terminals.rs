@@ -83,7 +83,7 @@ child, master = pty.fork()
 if child == 0:
   os.execvp('sh', ['sh', '-c', 'tty; exec cat'])
 name = b''
-while not name.endswith(b'\n'): name += os.read(master, 100)
+while not name.endswith(b'\\n'): name += os.read(master, 100)
 print(name.decode().strip(), flush=True)
 sys.stdin.read(1)
 seen = b''
