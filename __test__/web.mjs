@@ -22,6 +22,11 @@ export function post(body, { headers = {}, ...init } = {}) {
   })
 }
 
+/** The body that runs a command. */
+export function run(sandboxId, command, more) {
+  return { action: 'compute.sandbox.runCommand', sandboxId, command, ...more }
+}
+
 /** What comes of a Web request: the status, the headers, and what its body holds. */
 export async function answered(request, options = {}) {
   const response = await handleComputeRequest({ request, ...options })
