@@ -15,6 +15,7 @@ mod files;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod kernel;
+mod mount_escapes;
 mod mounts;
 mod neighbours;
 mod network;
@@ -22,6 +23,8 @@ mod outlets;
 mod processes;
 mod resources;
 mod shared;
+mod snapshot_bounds;
+mod snapshot_escapes;
 mod snapshots;
 mod starving;
 mod stores;
@@ -60,11 +63,14 @@ fn main() -> ExitCode {
             terminals::CASES,
             closed::CASES,
             mounts::CASES,
+            mount_escapes::CASES,
             templates::CASES,
             escapes::CASES,
             shared::CASES,
             agent::CASES,
             snapshots::CASES,
+            snapshot_escapes::CASES,
+            snapshot_bounds::CASES,
         ],
         &[],
     )
