@@ -2,14 +2,15 @@
 //!
 //! The agent is a static program for the machine that the library is for, so that it is one and the same program whichever
 //! C library that machine has: glibc is in it, whose calls it relies on (musl's refuse some). It has a target directory of its
-//! own (cargo holds a lock on this one), an explicit `--target` (`+crt-static` would otherwise break the
-//! procedural macros that run here), and none of this build's settings. `COMPUTESDK_AGENT` names one that
-//! was built elsewhere.
+//! own (cargo holds a lock on this one), which all builds of the library have in common, an explicit `--target`
+//! (`+crt-static` would otherwise break the procedural macros that run here), and none of this build's settings.
+//! `COMPUTESDK_AGENT` names one that was built elsewhere.
 
 #![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts through the environment")]
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
@@ -33,7 +34,8 @@ fn agent() -> PathBuf {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     // The addon may be linked by other means (an old glibc's symbols, say); the agent needs no library at all.
     let target = variable("TARGET").replace("-linux-musl", "-linux-gnu");
-    let output = PathBuf::from(variable("OUT_DIR")).join("agent");
+    let output = PathBuf::from(variable("OUT_DIR"));
+    let place = agents(&output);
 
     let mut cargo = Command::new(variable("CARGO"));
     let inherited = env::vars_os().map(|(name, _)| name).filter(|name| {
@@ -50,11 +52,21 @@ fn agent() -> PathBuf {
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .args(["build", "--locked", "--profile", "agent", "--package", "computesdk-agent"])
         .args(["--features", "program", "--bin", "computesdk-agent", "--target", &target, "--target-dir"])
-        .arg(&output)
+        .arg(&place)
         .status()
         .unwrap_or_else(|error| panic!("cannot run cargo for the agent: {error}"));
     assert!(status.success(), "the agent does not build for {target}; see the messages above");
-    output.join(&target).join("agent").join("computesdk-agent")
+    let (built, program) =
+        (place.join(&target).join("agent/computesdk-agent"), output.join("computesdk-agent"));
+    fs::copy(&built, &program).unwrap_or_else(|error| panic!("cannot copy {}: {error}", built.display()));
+    program
+}
+
+/// Where agents are built: beside what cargo builds with these features and that profile, in the directory that it has
+/// marked as its own; in `output`, where none is.
+fn agents(output: &Path) -> PathBuf {
+    let whole = output.ancestors().find(|path| path.join("CACHEDIR.TAG").exists());
+    whole.unwrap_or(output).join("agents")
 }
 
 fn variable(name: &str) -> String {
