@@ -1,8 +1,8 @@
 // An agent: a model works in a sandbox until it has an answer: `node examples/agent.mjs`. The model is a script here, so
 // that it runs without a key; a real one is a function of the same kind.
 
+import { compute } from 'computesdk'
 import { tools } from 'computesdk/adapters'
-import { compute } from '../index.js'
 import { provider } from './provider.mjs'
 
 /** What a model may use, as most of their APIs take it. */

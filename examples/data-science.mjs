@@ -1,7 +1,7 @@
 // A table goes in, statistics and a chart come out: `node examples/data-science.mjs`. Needs pandas and matplotlib where it
 // runs, which `provider.mjs` decides.
 
-import { compute } from '../index.js'
+import { compute } from 'computesdk'
 import { provider } from './provider.mjs'
 
 compute.setConfig({ provider })

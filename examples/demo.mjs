@@ -8,7 +8,7 @@ import { createServer } from 'node:http'
 import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { compute } from '../index.js'
+import { compute } from 'computesdk'
 
 const colored = process.stdout.isTTY && !process.env.NO_COLOR
 const paint = (code) => (text) => (colored ? `\x1b[${code}m${text}\x1b[0m` : String(text))

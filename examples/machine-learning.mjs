@@ -1,7 +1,7 @@
 // A model is trained, scored and kept: `node examples/machine-learning.mjs`. Needs pandas and scikit-learn where it runs,
 // which `provider.mjs` decides.
 
-import { compute } from '../index.js'
+import { compute } from 'computesdk'
 import { provider } from './provider.mjs'
 
 compute.setConfig({ provider })

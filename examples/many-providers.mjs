@@ -1,7 +1,7 @@
 // Several providers at once: `node examples/many-providers.mjs`. The first that can make a sandbox does, work goes on where
 // one is missing, and each sandbox is found again wherever it lives.
 
-import { createCompute, docker, e2b, local } from '../index.js'
+import { createCompute, docker, e2b, local } from 'computesdk'
 
 /** A provider that is down today. Any object with these functions is one. */
 const distant = {

@@ -1,7 +1,7 @@
 // Python in a terminal, typed into line by line: `node examples/terminal.mjs`.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { compute } from '../index.js'
+import { compute } from 'computesdk'
 import { provider } from './provider.mjs'
 
 compute.setConfig({ provider })
