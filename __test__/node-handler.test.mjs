@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict'
 import { connect as connect2, createServer as createServer2 } from 'node:http2'
 import { describe } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { createComputeHandler, InvalidArgumentError, local, toNodeHandler } from '../index.js'
-import { exchange, express, json, PATH, SERVERS, sendAll } from './servers.mjs'
-import { failure, program, test } from './support.mjs'
+import { exchange, express, fastify, json, PATH, SERVERS, sendAll } from './servers.mjs'
+import { eventually, failure, program, test } from './support.mjs'
 import { everything } from './web.mjs'
 
 const provider = local()
@@ -69,6 +70,32 @@ describe('toNodeHandler', () => {
         },
       )
     }
+  })
+
+  test("Fastify's limit of time for handlers cuts off no stream, and ends what comes too late", async () => {
+    const told = []
+    const slow = async (request) => {
+      request.signal.addEventListener('abort', () => told.push('aborted'))
+      const isLate = request.url.endsWith('?late')
+      if (isLate) await sleep(600)
+      let left = 4
+      const body = new ReadableStream({
+        async pull(controller) {
+          await sleep(100)
+          controller.enqueue(Buffer.from('x'))
+          if (!isLate && --left === 0) controller.close()
+        },
+        cancel: () => void told.push('cancelled'),
+      })
+      return new Response(body)
+    }
+    await serving(fastify(undefined, { handlerTimeout: 250 }), slow, async (url) => {
+      assert.equal(await (await fetch(url)).text(), 'xxxx')
+      assert.deepEqual(told, [])
+      assert.equal((await fetch(`${url}?late`)).status, 503)
+      await eventually('what comes too late is let go of', () => told.length === 2)
+      assert.deepEqual(told, ['aborted', 'cancelled'])
+    })
   })
 
   test('the request that a handler gets is the one that came', async () => {

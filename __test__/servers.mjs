@@ -45,8 +45,8 @@ export const express = (use) => async (handler, errors) => {
   return listening(createServer(app))
 }
 
-const fastify = (change) => async (handler, errors) => {
-  const app = from('fastify')({ bodyLimit: 4 * 2 ** 20, forceCloseConnections: true })
+export const fastify = (change, options) => async (handler, errors) => {
+  const app = from('fastify')({ bodyLimit: 4 * 2 ** 20, forceCloseConnections: true, ...options })
   app.setErrorHandler((error, _request, reply) => {
     errors.push(error)
     reply.status(error.statusCode ?? 500).send({ caught: true })

@@ -17,7 +17,7 @@ const LINGER = 2000
 
 /**
  * Makes of `(request: Request) => Promise<Response>` what a server of Node's calls with its own request and response. A
- * client that hangs up aborts the request's `signal`.
+ * client that hangs up before it has all of that aborts the request's `signal`, and so does an answer of somebody else's.
  */
 function toNodeHandler(handler) {
   if (typeof handler !== 'function') {
@@ -29,14 +29,21 @@ function toNodeHandler(handler) {
   return async (request, reply, next) => {
     // Fastify has its own around Node's.
     const [incoming, outgoing] = [request.raw ?? request, reply.raw ?? reply]
-    const gone = signalOf(outgoing)
+    const gone = new AbortController()
+    let isOurs = false
+    const closed = () => (isOurs && outgoing.writableFinished) || gone.abort()
+    if (outgoing.destroyed) closed()
+    else outgoing.once('close', closed)
     try {
-      const asked = webRequest(incoming, request, gone)
+      const asked = webRequest(incoming, request, gone.signal)
       const response = asked === undefined ? undecipherable(incoming) : await handler(asked)
+      // Somebody else may have answered meanwhile: a limit of time that the server has for its handlers.
+      if (outgoing.headersSent || outgoing.destroyed) return void (await response.body?.cancel())
+      isOurs = true
       if (typeof reply.hijack === 'function') take(reply, outgoing)
       await send(response, incoming, outgoing)
     } catch (error) {
-      if (gone.aborted || outgoing.destroyed) return
+      if (gone.signal.aborted || outgoing.destroyed) return
       if (typeof next === 'function') return next(error)
       if (typeof reply.hijack === 'function' && !reply.sent) throw error
       fail(error, outgoing)
@@ -44,19 +51,13 @@ function toNodeHandler(handler) {
   }
 }
 
-/** Takes an answer out of Fastify's hands, with the headers of its hooks. Until then Fastify answers for errors. */
+/**
+ * Takes an answer out of Fastify's hands, with the headers of its hooks: its limit of time would cut a stream off. Until
+ * then Fastify answers for errors.
+ */
 function take(reply, outgoing) {
   reply.hijack()
   for (const [name, value] of Object.entries(reply.getHeaders())) outgoing.setHeader(name, value)
-}
-
-/** Aborted when the client hangs up before it is answered. */
-function signalOf(outgoing) {
-  const gone = new AbortController()
-  const left = () => outgoing.writableFinished || gone.abort()
-  if (outgoing.destroyed) left()
-  else outgoing.once('close', left)
-  return gone.signal
 }
 
 /** A Web request like the one that came in; undefined if none can be. */
