@@ -328,6 +328,9 @@ describe("the AI SDK's own sandbox", () => {
     const stream = await session.readFile({ path: 's/stream' })
     assert.equal(await new Response(stream).text(), 'a\nb\nc\n')
     assert.equal(await session.readTextFile({ path: 's/stream', startLine: 2, endLine: 9 }), 'b\nc\n')
+    for (const wrong of [{ startLine: 0 }, { endLine: -1 }, { startLine: 1.5 }, { path: 7 }]) {
+      await failure(session.readTextFile({ path: 's/stream', ...wrong }), InvalidArgumentError)
+    }
     await session.writeTextFile({ path: 's/latin', content: 'é', encoding: 'latin1' })
     assert.deepEqual(await session.readBinaryFile({ path: 's/latin' }), new Uint8Array([0xe9]))
     assert.equal(await session.readTextFile({ path: 's/latin', encoding: 'latin1' }), 'é')

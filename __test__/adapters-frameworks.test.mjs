@@ -92,6 +92,9 @@ describe('Mastra', () => {
     const all = await ours.executeCommand('seq 1 200000')
     assert.equal(all.stdout.length, 1_288_895)
     assert.equal('stdoutTruncated' in all, false)
+    const most = 16 * 2 ** 20
+    const large = await ours.executeCommand('yes | head -c 100000000')
+    assert.deepEqual([large.stdout.length, large.stdoutDroppedBytes], [most, 100_000_000 - most])
   })
 
   test('files, ports and facts', async () => {
@@ -269,6 +272,22 @@ describe("OpenAI's agents", () => {
       workdir: '/tmp',
     })
     assert.equal(shell.output, '/bin/sh 2\n')
+  })
+
+  test('a model that begins more than there can be, and waits longer than there is time, harms nobody', async () => {
+    const session = await client(box).create()
+    const tty = { tty: true, yieldTimeMs: 0 }
+    for (let at = 0; at < 70; at++) {
+      const { sessionId } = await session.exec({ cmd: 'sleep 987', ...tty })
+      assert.equal(sessionId, at + 1)
+    }
+    await failure(session.writeStdin({ sessionId: 1 }), NotFoundError, { message: 'Session not found: 1' })
+    assert.match(await session.writeStdin({ sessionId: 69 }), /running with session ID 69/)
+    const whole = await session.exec({ cmd: 'sleep 0.2; echo on', yieldTimeMs: 1e12, maxOutputTokens: 0 })
+    assert.deepEqual([whole.exitCode, whole.output], [0, 'on\n'])
+    const little = await session.exec({ cmd: 'seq 100', maxOutputTokens: 0 })
+    assert.match(little.output, /^1\n\n\[… 288 characters left out …\]\n0\n$/)
+    await session.shutdown()
   })
 
   test('files, images, directories and ports', async () => {

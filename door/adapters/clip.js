@@ -18,7 +18,7 @@ class Clip {
     this.#head += text.slice(0, room)
     this.#tail += text.slice(room)
     // Seldom: cutting copies all that is kept.
-    if (this.#tail.length > 8 * this.#half) this.#tail = this.#tail.slice(-this.#half)
+    if (this.#tail.length > 2 * this.#half + 65_536) this.#tail = this.#tail.slice(-this.#half)
   }
 
   toString() {

@@ -7,8 +7,10 @@ const { Clip } = require('./clip.js')
 
 /** Characters kept of what is written between two calls. */
 const KEPT = 1 << 20
-/** As many run at once; what began first is ended for more. */
-const AT_ONCE = 64
+/** As many are kept; what began first is ended for more. A sandbox has 64 terminals at most. */
+const AT_ONCE = 32
+/** The longest that a timer of Node's waits, in ms: a longer one would not wait at all. */
+const LONGEST = 2 ** 31 - 1
 /** The shell that is there, given the rest. */
 const SHELL = ['sh', '-c', 'exec "$(command -v bash || command -v sh)" "$@"', 'sh']
 
@@ -20,6 +22,7 @@ class Executions {
   async begin(box, args, { cwd, env }) {
     const { cmd, shell, login = true, tty = false, yieldTimeMs = 10_000 } = args
     const words = [...(shell ? [shell] : SHELL), login ? '-lc' : '-c', cmd]
+    await this.#makeRoom()
     const execution = tty ? await inTerminal(box, words, { cwd, env }) : inPipes(box, words, { cwd, env })
     return await this.#waited(execution, undefined, yieldTimeMs)
   }
@@ -42,7 +45,7 @@ class Executions {
     const began = performance.now()
     let timer
     const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, ms)
+      timer = setTimeout(resolve, Math.min(ms, LONGEST))
     })
     const ended = await Promise.race([execution.ended, late])
       .catch((error) => {
@@ -61,12 +64,15 @@ class Executions {
 
   #kept(execution) {
     this.#running.set(++this.#last, execution)
-    const [first] = this.#running.keys()
-    if (this.#running.size > AT_ONCE) {
-      this.#running.get(first).kill()
-      this.#running.delete(first)
-    }
     return this.#last
+  }
+
+  async #makeRoom() {
+    if (this.#running.size < AT_ONCE) return
+    const [[id, first]] = this.#running
+    this.#running.delete(id)
+    // It may have ended; that the sandbox has is told by what comes next.
+    await first.kill().catch(() => {})
   }
 }
 

@@ -84,7 +84,7 @@ class MastraSandbox {
       ...(options.timeout !== undefined && { timeout: options.timeout }),
       ...(options.abortSignal && { signal: options.abortSignal }),
       throwOnError: false,
-      // It is all kept here: the latest of it, where Mastra asks for that.
+      // The latest of it is kept here, as Mastra has it.
       maxOutput: 1,
       onStdout: stdout.into(options.onStdout),
       onStderr: stderr.into(options.onStderr),
@@ -127,13 +127,16 @@ class MastraSandbox {
   }
 }
 
+/** Bytes of each stream that a result has, unless Mastra says how many. */
+const KEPT = 16 * 2 ** 20
+
 /** The latest of some output. */
 class Latest {
   #most
   #text = ''
   #dropped = 0
 
-  constructor(most = Infinity) {
+  constructor(most = KEPT) {
     this.#most = most
   }
 

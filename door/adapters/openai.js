@@ -12,7 +12,7 @@ const { isMissing, resolved } = require('./paths.js')
 
 /** Where a workspace is, if its manifest does not say. */
 const ROOT = '/workspace'
-/** Characters of output that a model is told, unless it asks for fewer: as many as `tools` has. */
+/** Characters of output that a model is told, unless it says how many: as many as `tools` has. */
 const MOST = 20_000
 const CHARACTERS_PER_TOKEN = 4
 const LARGEST_IMAGE = 10 * 2 ** 20
@@ -210,7 +210,7 @@ function imageType(bytes) {
 }
 
 function clipped(result, tokens) {
-  const most = tokens === undefined ? MOST : tokens * CHARACTERS_PER_TOKEN
+  const most = tokens === undefined ? MOST : Math.max(1, tokens) * CHARACTERS_PER_TOKEN
   const clip = new Clip(most)
   clip.push(result.output)
   const cut = result.output.length > most

@@ -3,13 +3,14 @@
 
 const { posix } = require('node:path')
 
-const { NotFoundError } = require('../errors.js')
+const { InvalidArgumentError, NotFoundError } = require('../errors.js')
 
 /** Where commands start and relative paths begin, unless something else is said. */
 const HOME = '/home/user'
 
 /** A path, from `place` on if it is relative. */
 function resolved(path, place = HOME) {
+  if (typeof path !== 'string') throw new InvalidArgumentError(`a path must be a string, got ${typeof path}`)
   return posix.resolve(place, path)
 }
 

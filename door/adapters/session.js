@@ -4,7 +4,7 @@
 const { posix } = require('node:path')
 
 const { InvalidArgumentError, UnsupportedError } = require('../errors.js')
-const { held, optionsOf } = require('./options.js')
+const { held, optionsOf, whole } = require('./options.js')
 const { HOME, isMissing, resolved } = require('./paths.js')
 
 const DESCRIPTION = `An isolated Linux sandbox with bash, Python and Node.js. Commands start in ${HOME}; files stay between commands.`
@@ -51,15 +51,17 @@ class Session {
     return this.#found(path, abortSignal, (files, at) => files.readFile(at, { encoding: 'bytes' }))
   }
 
-  async readTextFile({ path, abortSignal, encoding = 'utf-8', startLine = 1, endLine = Infinity }) {
+  async readTextFile({ path, abortSignal, encoding = 'utf-8', startLine, endLine }) {
     const as = known(encoding)
+    const from = whole('startLine', startLine, 1)
+    const to = whole('endLine', endLine, Infinity)
     const bytes = await this.readBinaryFile({ path, abortSignal })
     if (bytes === null) return null
     const text = Buffer.from(bytes).toString(as)
-    if (startLine === 1 && endLine === Infinity) return text
+    if (from === 1 && to === Infinity) return text
     return text
       .split(/(?<=\n)/)
-      .slice(startLine - 1, endLine)
+      .slice(from - 1, to)
       .join('')
   }
 
