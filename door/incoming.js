@@ -64,8 +64,7 @@ async function ofWeb(request, limits, where) {
 
 /** The body as far as it may be read, or why it was not read to its end. */
 async function bodyOf(request, limits, where) {
-  // Requests of some libraries have no stream.
-  const source = request.body === undefined ? new Blob([await request.text()]) : request.body
+  const source = request.body === undefined ? textOf(request) : request.body
   const stream = pulled('body', source ?? new Blob(), where)
   let timer
   let left
@@ -85,6 +84,11 @@ async function bodyOf(request, limits, where) {
     request.signal?.removeEventListener?.('abort', left)
     void stream.close()
   }
+}
+
+/** The body of a request of a library that has no streams. */
+async function* textOf(request) {
+  yield await request.text()
 }
 
 /** All bytes of a stream, in one piece: many small ones would take far more memory than they hold. */
