@@ -104,6 +104,16 @@ describe('the packed packages', () => {
     for (const { entry, conditions } of modules) assert.equal(Object.keys(conditions)[0], 'types', entry)
   })
 
+  test('are in the lock file as they are, so that `npm install` changes nothing', () => {
+    const read = (name) => JSON.parse(readFileSync(join(ROOT, name), 'utf8'))
+    const known = read('package-lock.json').packages['']
+    for (const [key, value] of Object.entries(read('package.json'))) {
+      const isKept =
+        ['name', 'version', 'license', 'bin', 'engines'].includes(key) || /[dD]ependencies/.test(key)
+      if (isKept) assert.deepEqual(known[key], value, key)
+    }
+  })
+
   test('give their package.json', async () => {
     for (const name of ['computesdk', ...providers.map((one) => `@computesdk/${one}`)]) {
       const source = `import { createRequire } from 'node:module'
