@@ -377,6 +377,16 @@ describe('defineProvider of @computesdk/provider', () => {
   })
 })
 
+test('what contains itself is refused, whatever it is in', async () => {
+  const metadata = { list: [] }
+  metadata.list.push(metadata.list)
+  const getInfo = async () => ({ status: 'running', createdAt: new Date(), timeout: 0, metadata })
+  const sandbox = { ...definition.methods.sandbox, getInfo }
+  const box = await defineProvider({ ...definition, methods: { sandbox } })({}).sandbox.create()
+  await failure(box.getInfo(), TypeError, { message: /nested too deeply, or contains itself/ })
+  await box.destroy()
+})
+
 describe('defineProvider of ours, with the same definition', () => {
   const at = contract(() => defineProvider(definition)({ envs: { A: 'b' } }))
 

@@ -153,9 +153,9 @@ function unsupported(plugin, method) {
 function plain(value, depth = 64) {
   if (value instanceof Date) return value.getTime()
   if (value instanceof Uint8Array) return { base64: Buffer.from(value).toString('base64') }
-  if (Array.isArray(value)) return value.map((item) => plain(item, depth))
-  if (!isRecord(value)) return value ?? null
+  if (typeof value !== 'object' || value === null) return value ?? null
   if (depth === 0) throw new TypeError('what the provider gave is nested too deeply, or contains itself')
+  if (Array.isArray(value)) return value.map((item) => plain(item, depth - 1))
   const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== 'function')
   return Object.fromEntries(entries.map(([key, item]) => [key, plain(item, depth - 1)]))
 }
