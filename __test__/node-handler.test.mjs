@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { connect as connect2, createServer as createServer2 } from 'node:http2'
+import { connect } from 'node:net'
 import { describe } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -155,6 +156,23 @@ describe('toNodeHandler', () => {
         const answer = await exchange(port, `${head}\r\nconnection: close\r\n\r\n`)
         assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `), head)
       }
+    })
+  })
+
+  test('the body of a client that went before it was asked for breaks off', async () => {
+    const read = []
+    const reads = async (request) => {
+      read.push(await request.text().catch(({ message }) => message))
+      return new Response()
+    }
+    const late = express((app) => app.use((_request, response, next) => void response.on('close', next)))
+    await serving(late, reads, async (_url, _errors, port) => {
+      const socket = connect(port, '127.0.0.1', () => {
+        socket.write(`POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{}`)
+        setTimeout(() => socket.destroy(), 50)
+      })
+      await eventually('it is told', () => read.length > 0)
+      assert.deepEqual(read, ['the request broke off'])
     })
   })
 

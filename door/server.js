@@ -106,8 +106,11 @@ function streamOf(incoming) {
           incoming.pause()
         })
         incoming.on('end', () => end(() => controller.close()))
+        const broken = () => end(() => controller.error(new Error('the request broke off')))
         incoming.on('error', (error) => end(() => controller.error(error)))
-        incoming.on('close', () => end(() => controller.error(new Error('the request broke off'))))
+        incoming.on('close', broken)
+        // While something else came first, such as a look at who asks.
+        if (incoming.destroyed) broken()
         incoming.pause()
       },
       pull: () => void incoming.resume(),
