@@ -247,6 +247,30 @@ describe('what a client may not have', () => {
     }
   })
 
+  test('sandboxes of an owner whose name looks like its own', async () => {
+    const names = ['ann', 'Ann', 'ann ', 'ann\0', '__proto__', '\ufffd']
+    const askAs = (owner, body) => ask(body, { authorize: () => owner })
+    for (const owner of names) {
+      const { sandboxId } = await askAs(owner, create)
+      for (const other of names) {
+        const { status } = await askAs(other, { action: 'compute.sandbox.getInfo', sandboxId })
+        assert.equal(status, other === owner ? 200 : 404, JSON.stringify([owner, other]))
+      }
+    }
+    // Half a character is no name: all of them would be the same one.
+    for (const owner of ['\ud800', 'ann\udfff']) assert.equal((await askAs(owner, create)).status, 500)
+  })
+
+  test('all descriptors of the server, one by a port', async () => {
+    const { sandboxId } = await ask(create)
+    const urlOf = (port) => ask({ action: 'compute.sandbox.getUrl', sandboxId, port })
+    const { url } = await urlOf(1)
+    for (let port = 2; port <= 256; port++) assert.equal((await urlOf(port)).status, 200)
+    const answer = await urlOf(257)
+    assert.deepEqual([answer.status, answer.code], [429, 'QUOTA_EXCEEDED'])
+    assert.equal((await urlOf(1)).url, url)
+  })
+
   test('files of the host, by whatever path', async () => {
     const { sandboxId } = await ask(create)
     const read = (path) => ask({ action: 'compute.sandbox.filesystem.readFile', sandboxId, path })

@@ -31,6 +31,10 @@ function gate(request, { authorize, onAction }, where) {
 
 /** What `authorize` has said: yes, no, or the name of an owner. Nothing is no. */
 function admission(said, where) {
+  // Names that differ in halves of characters only would become one.
+  if (typeof said === 'string' && !said.isWellFormed()) {
+    throw new InvalidArgumentError('`authorize` gave the name of an owner that is no Unicode', where)
+  }
   if (typeof said === 'boolean' || typeof said === 'string') return said === '' ? false : said
   if (said === undefined || said === null) return false
   throw new InvalidArgumentError(

@@ -30,6 +30,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// Connections of a sandbox at once. More wait until there is room.
 const CONNECTIONS: usize = 1024;
 
+/// Ports of a sandbox that can be reached. Each costs this process a descriptor until the sandbox ends, and who asks for
+/// them may be a stranger.
+const PORTS: usize = 256;
+
 /// How long a server inside may leave a connection waiting before it is given up.
 pub(in crate::providers) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -69,7 +73,7 @@ impl Ports {
     }
 
     /// The port of this machine that leads to `port` of the sandbox: always the same one. `None` if the
-    /// sandbox has ended.
+    /// sandbox has ended, an error if too many others can be reached already.
     pub(in crate::providers) fn way_to(&self, port: u16) -> Result<Option<u16>> {
         let mut open = self.open();
         if self.way.closed().is_cancelled() {
@@ -77,6 +81,12 @@ impl Ports {
         }
         if let Some(here) = open.ways.get(&port) {
             return Ok(Some(*here));
+        }
+        if open.ways.len() == PORTS {
+            let message =
+                format!("port {port} of the sandbox cannot be reached: {PORTS} others can be already");
+            return Err(Error::new(ErrorKind::QuotaExceeded, message)
+                .with_hint("serve more at one port, or in another sandbox"));
         }
         let (listener, here) = listen().map_err(|error| no_listener(port, error))?;
         let listener = watch(listener)?;
