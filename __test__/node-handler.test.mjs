@@ -1,6 +1,7 @@
 // `toNodeHandler` and `createComputeHandler` by themselves: what goes in, what comes out, who is told of errors.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { connect as connect2, createServer as createServer2 } from 'node:http2'
 import { connect } from 'node:net'
 import { describe } from 'node:test'
@@ -129,6 +130,14 @@ describe('toNodeHandler', () => {
     }
   })
 
+  test('below a router of Express the URL is whole', async () => {
+    const echo = async (request) => new Response(new URL(request.url).pathname)
+    const mounted = express((app, make) => app.use('/mounted', make.Router().get('/at', toNodeHandler(echo))))
+    await serving(mounted, echo, async (url) => {
+      assert.equal(await (await fetch(new URL('/mounted/at', url))).text(), '/mounted/at')
+    })
+  })
+
   test('a body that was read, and that nobody has kept', async () => {
     const reads = express((app) =>
       app.use((request, _response, next) => void request.on('end', next).resume()),
@@ -211,6 +220,12 @@ describe('toNodeHandler', () => {
         for await (const piece of stream.setEncoding('utf8')) text += piece
         return JSON.parse(text)
       })
+      // What is left of a body is let go by: the stream is over, and others go on.
+      const stream = session.request({ ':method': 'POST', ':path': PATH, ...json })
+      stream.end(Buffer.alloc(10_000_000, ' '))
+      const [{ ':status': status }] = await once(stream, 'response')
+      assert.equal(status, 413)
+      await once(stream.resume(), 'close')
     } finally {
       session.close()
       await new Promise((resolve) => server.close(resolve))
