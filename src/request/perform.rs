@@ -23,6 +23,8 @@ use crate::sandbox::Sandbox;
 const MAX_FILES: usize = 10_000;
 /// Sandboxes that are asked at once whom they exist for.
 const AT_ONCE: usize = 16;
+/// Bytes that are kept of each stream of a command in the background.
+const IN_BACKGROUND: usize = 4096;
 
 impl Handler {
     /// Does it. What the answer is about is known better afterwards.
@@ -170,7 +172,7 @@ impl Handler {
             Task::RunCode { source, language, run } => {
                 let begun = Instant::now();
                 if run.background {
-                    let options = RunOptions { timeout: run.timeout, ..RunOptions::default() };
+                    let options = in_background(&run);
                     let spawned = sandbox.spawn_code(&source, language, run.command, options);
                     let (language, process) = self.within(cancel, spawned).await?;
                     process.release();
@@ -185,7 +187,7 @@ impl Handler {
             Task::RunCommand(run) => {
                 let begun = Instant::now();
                 if run.background {
-                    let options = RunOptions { timeout: run.timeout, ..RunOptions::default() };
+                    let options = in_background(&run);
                     let process = self.within(cancel, sandbox.spawn(run.command, options)).await?;
                     process.release();
                     let ran = Ran::begun(process.pid(), begun.elapsed(), sandbox);
@@ -259,6 +261,11 @@ impl Handler {
             Brief::Remove(path) => files.remove(&path).await.map(done),
         }
     }
+}
+
+/// How a command is run that nobody waits for. No action reads what it writes, and a client may begin many.
+fn in_background(run: &Run) -> RunOptions {
+    RunOptions { timeout: run.timeout, max_output: Some(IN_BACKGROUND), ..RunOptions::default() }
 }
 
 impl About {
