@@ -92,6 +92,9 @@ describe('Mastra', () => {
     const all = await ours.executeCommand('seq 1 200000')
     assert.equal(all.stdout.length, 1_288_895)
     assert.equal('stdoutTruncated' in all, false)
+    for (const maxRetainedBytes of [-1, Number.NaN, '5']) {
+      await failure(ours.executeCommand('true', [], { maxRetainedBytes }), InvalidArgumentError)
+    }
     const most = 16 * 2 ** 20
     const large = await ours.executeCommand('yes | head -c 100000000')
     assert.deepEqual([large.stdout.length, large.stdoutDroppedBytes], [most, 100_000_000 - most])
@@ -119,6 +122,19 @@ describe('Mastra', () => {
       lastUsedAt: rest.lastUsedAt,
     })
     assert.ok(createdAt instanceof Date && timeoutAt > createdAt)
+  })
+
+  test('what was destroyed is gone, and so is what was being made', async () => {
+    const before = await alive()
+    for (const isMade of [true, false]) {
+      const ours = mastraSandbox({ sandbox: () => local().sandbox.create() })
+      const starting = ours.start()
+      if (isMade) await starting
+      await Promise.all([ours.destroy(), isMade || failure(starting, NotFoundError)])
+      await failure(ours.executeCommand('true'), NotFoundError, { message: /was destroyed/ })
+      assert.equal(ours.status, 'destroyed')
+    }
+    assert.deepEqual(await alive(), before)
   })
 
   test('a sandbox that cannot be made is an error, and may be tried again', async () => {

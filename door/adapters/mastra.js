@@ -1,7 +1,7 @@
 'use strict'
 // A sandbox as Mastra's `WorkspaceSandbox`.
 
-const { UnsupportedError } = require('../errors.js')
+const { InvalidArgumentError, NotFoundError, UnsupportedError } = require('../errors.js')
 const { held, optionsOf } = require('./options.js')
 const { HOME, resolved } = require('./paths.js')
 
@@ -33,6 +33,7 @@ class MastraSandbox {
   }
 
   async start() {
+    this.#refuseIfOver()
     if (this.status === 'running') return { outcome: 'connected' }
     const made = this.#box === undefined
     this.status = 'starting'
@@ -43,6 +44,7 @@ class MastraSandbox {
       this.error = error.message
       throw error
     }
+    this.#refuseIfOver()
     this.status = 'running'
     this.error = undefined
     return { outcome: made ? 'created' : 'connected' }
@@ -50,9 +52,17 @@ class MastraSandbox {
 
   async destroy() {
     if (this.status === 'destroyed') return
+    // One that is being made is not left behind.
+    const making = this.status === 'starting' ? this.#get().catch(() => undefined) : this.#box
     this.status = 'destroying'
-    await this.#box?.destroy()
+    const box = await making
+    await box?.destroy()
     this.status = 'destroyed'
+  }
+
+  #refuseIfOver() {
+    if (!['destroying', 'destroyed'].includes(this.status)) return
+    throw new NotFoundError(`the sandbox \`${this.id}\` is gone: it was destroyed`)
   }
 
   isReady() {
@@ -137,6 +147,11 @@ class Latest {
   #dropped = 0
 
   constructor(most = KEPT) {
+    if (most !== Infinity && !(Number.isSafeInteger(most) && most >= 0)) {
+      throw new InvalidArgumentError(
+        `\`maxRetainedBytes\` must be a whole number, or Infinity, got ${String(most)}`,
+      )
+    }
     this.#most = most
   }
 
