@@ -9,8 +9,10 @@ import { aiSandbox, tools } from '../adapters.js'
 import {
   AbortError,
   compute,
+  createCompute,
   e2b,
   InvalidArgumentError,
+  local,
   NotFoundError,
   Sandbox,
   UnsupportedError,
@@ -116,6 +118,9 @@ describe('in the AI SDK', () => {
     await ai.generateText({ model, tools: tools({ sandbox: box }), stopWhen: ai.isStepCount(9), prompt: 'x' })
     assert.deepEqual(told()[0], { type: 'text', value: 'exit code: 3\nstdout:\nout\n\nstderr:\nerr\n' })
     assert.match(told()[1].value, /^exit code: 1\nstderr:\n.*SyntaxError/s)
+    const strict = await createCompute({ provider: local() }).sandbox.create()
+    assert.equal((await tools({ sandbox: strict }).runCommand.execute({ command: 'exit 3' })).exitCode, 3)
+    await strict.destroy()
   })
 
   test('an input that does not fit, and a file that is not there, are told to the model', async () => {

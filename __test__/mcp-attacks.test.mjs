@@ -8,6 +8,7 @@ import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { connect } from '../door/mcp/lines.js'
+import { Slots } from '../door/mcp/slots.js'
 import { eventually, ROOT, start, test } from './support.mjs'
 
 const BIN = join(ROOT, 'bin/computesdk.js')
@@ -239,7 +240,53 @@ test('an id that is in use is refused, and the call goes on', async () => {
   const [refused, done] = on.got.filter(({ id }) => id === 1)
   assert.equal(refused.error.code, -32600)
   assert.equal(done.result.content[0].text, 'on\n')
+  const before = on.got.length
+  on.send({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'tools/call',
+    params: { name: 'readFile', arguments: { path: 'x' } },
+  })
+  const { result } = await eventually('a call of an id that is free again', () => on.got[before])
+  assert.match(result.content[0].text, /^File not found/)
   await on.end()
+})
+
+test('nothing is told of the progress of a call that was answered', async () => {
+  const on = await greeted()
+  const params = {
+    name: 'runCommand',
+    arguments: { command: 'echo on' },
+    _meta: { progressToken: 'quick' },
+  }
+  for (let id = 0; id < 5; id++) await on.ask(id, 'tools/call', params)
+  await sleep(300)
+  let isOver = false
+  for (const { id, method } of on.got) {
+    isOver = isOver || id === 4
+    assert.ok(!(isOver && method === 'notifications/progress'))
+  }
+  await on.end()
+})
+
+test('who had waited for a place and is cancelled later takes it from nobody', async () => {
+  const slots = new Slots()
+  const ends = []
+  const work = () => new Promise((resolve) => ends.push(resolve))
+  const begin = (signal = new AbortController().signal) => slots.within(work, signal)
+  const first = Array.from({ length: 16 }, () => begin())
+  const cancelled = new AbortController()
+  const waited = begin(cancelled.signal)
+  const last = begin()
+  ends[0]()
+  await first[0]
+  await eventually('the next is at work', () => ends.length === 17)
+  cancelled.abort()
+  ends[16]()
+  await waited
+  await eventually('so is the last', () => ends.length === 18)
+  for (const end of ends) end()
+  await Promise.all([...first, last])
 })
 
 test('too many calls at once are refused, those that wait can be cancelled, and the rest is done', async () => {

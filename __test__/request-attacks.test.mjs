@@ -261,16 +261,6 @@ describe('what a client may not have', () => {
     for (const owner of ['\ud800', 'ann\udfff']) assert.equal((await askAs(owner, create)).status, 500)
   })
 
-  test('all descriptors of the server, one by a port', async () => {
-    const { sandboxId } = await ask(create)
-    const urlOf = (port) => ask({ action: 'compute.sandbox.getUrl', sandboxId, port })
-    const { url } = await urlOf(1)
-    for (let port = 2; port <= 256; port++) assert.equal((await urlOf(port)).status, 200)
-    const answer = await urlOf(257)
-    assert.deepEqual([answer.status, answer.code], [429, 'QUOTA_EXCEEDED'])
-    assert.equal((await urlOf(1)).url, url)
-  })
-
   test('files of the host, by whatever path', async () => {
     const { sandboxId } = await ask(create)
     const read = (path) => ask({ action: 'compute.sandbox.filesystem.readFile', sandboxId, path })

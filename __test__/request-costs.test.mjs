@@ -1,4 +1,4 @@
-// What a stranger may cost the request handler: sizes without measure, and clients that go.
+// What a stranger may cost the request handler: sizes without measure, what is the server's own, and clients that go.
 
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
@@ -6,7 +6,7 @@ import { after, before, describe } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { handleComputeRequest, local } from '../index.js'
-import { eventually, test } from './support.mjs'
+import { eventually, output, test } from './support.mjs'
 import { answered, post, run, serve, told } from './web.mjs'
 
 const provider = local()
@@ -75,6 +75,15 @@ describe('sizes', () => {
     assert.equal((await answer).status, 499)
     const broken = new ReadableStream({ start: (controller) => controller.error(new Error('reset')) })
     assert.equal((await answered(post(broken), { provider })).status, 499)
+    const headers = new Map([['content-type', 'application/json']])
+    for (const [status, text] of [
+      [408, () => new Promise(() => {})],
+      [499, () => Promise.reject(new Error('reset'))],
+      [413, async () => ' '.repeat(5 * MIB)],
+    ]) {
+      const request = { method: 'POST', url: '/', headers, json: text, text }
+      assert.equal((await answered(request, { provider, limits: { action: 100 } })).status, status)
+    }
   })
 
   test('JSON that is nested deeply, in both forms', async () => {
@@ -118,6 +127,36 @@ describe('sizes', () => {
     await ask(run(sandboxId, 'head -c 20000000 /dev/zero > /tmp/large'))
     const answer = await ask({ action: 'compute.sandbox.filesystem.readFile', sandboxId, path: '/tmp/large' })
     assert.deepEqual([answer.status, answer.code], [400, 'INVALID_ARGUMENT'])
+  })
+})
+
+describe("what is the server's own", () => {
+  test('all descriptors of the server, one by a port', async () => {
+    const { sandboxId } = await ask(create)
+    const urlOf = (port) => ask({ action: 'compute.sandbox.getUrl', sandboxId, port })
+    const { url } = await urlOf(1)
+    for (let port = 2; port <= 256; port++) assert.equal((await urlOf(port)).status, 200)
+    const answer = await urlOf(257)
+    assert.deepEqual([answer.status, answer.code], [429, 'QUOTA_EXCEEDED'])
+    assert.equal((await urlOf(1)).url, url)
+  })
+
+  test('memory of the server, by commands in the background that write', async () => {
+    const grown = await output(`
+      const handler = c.createComputeHandler({ provider: c.local() })
+      const headers = { 'content-type': 'application/json' }
+      const ask = async (body) =>
+        (await handler(new Request('http://a/', { method: 'POST', headers, body: JSON.stringify(body) }))).json()
+      const { sandboxId } = await ask({ action: 'compute.sandbox.create' })
+      const run = (command, commandOptions) =>
+        ask({ action: 'compute.sandbox.runCommand', sandboxId, command, commandOptions })
+      const before = process.memoryUsage().rss
+      const writes = 'head -c 2000000 /dev/zero; head -c 2000000 /dev/zero >&2; exec sleep 654'
+      for (let at = 0; at < 60; at++) await run(writes, { background: true })
+      await run('until [ $(pgrep -cfx "sleep 654") = 60 ]; do sleep 0.1; done')
+      console.log((process.memoryUsage().rss - before) / 2 ** 20)
+      process.exit()`)
+    assert.ok(Number(grown) < 100, `${grown} MiB`)
   })
 })
 

@@ -54,7 +54,6 @@ function connect(input, output, take) {
   for (const name of ['close', 'error']) output.on(name, gone)
   output.on('drain', () => input.resume())
   const send = (message) => {
-    if (!output.writable) return
     if (!output.write(`${JSON.stringify(message)}\n`)) input.pause()
   }
   /** Sends what need not be known: nothing, while what was written before is not taken. */
