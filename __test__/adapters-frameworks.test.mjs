@@ -87,6 +87,8 @@ describe('Mastra', () => {
     })
     assert.equal(result.stdout, '200000\n☕')
     assert.deepEqual([result.stdoutTruncated, result.stdoutDroppedBytes], [true, told - 10])
+    const cut = await ours.executeCommand('printf ☕☕', [], { maxRetainedBytes: 4 })
+    assert.deepEqual([cut.stdout, cut.stdoutDroppedBytes], ['☕', 3])
     const none = await ours.executeCommand('echo x', [], { maxRetainedBytes: 0 })
     assert.deepEqual([none.stdout, none.stdoutDroppedBytes], ['', 2])
     const all = await ours.executeCommand('seq 1 200000')
@@ -225,6 +227,9 @@ describe("OpenAI's agents", () => {
     await editor.updateFile({ path: 'a.txt', diff: ' one\n-two\n+three', moveTo: 'b/c.txt' })
     assert.equal(await box.filesystem.readFile('/tmp/patched/b/c.txt'), 'one\nthree')
     assert.equal(await session.pathExists('a.txt'), false)
+    await editor.createFile({ path: 'd.txt', diff: '+one' })
+    const over = { path: 'd.txt', diff: '-one\n+two', moveTo: 'b/c.txt' }
+    await failure(editor.updateFile(over), Error, { code: 'ALREADY_EXISTS' })
     await failure(editor.deleteFile({ path: 'b' }), InvalidArgumentError)
     await editor.deleteFile({ path: 'b/c.txt' })
     assert.equal(await session.pathExists('b/c.txt'), false)
