@@ -8,7 +8,7 @@ trap 'scripts/engine.sh stop' EXIT
 # Always the same packages: of others, cargo would build what they depend on with other features, and all of it again.
 packages=(--workspace --exclude computesdk-agent --no-default-features --locked)
 cargo build --package e2b-fake --locked
-cargo test "${packages[@]}"
+cargo test "${packages[@]}" --no-fail-fast
 cargo test --package computesdk-agent --features program --locked
 if [ "$(id -u)" = 0 ]; then
   for suite in conformance isolation warm broker; do

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use computesdk::compute;
+use computesdk::error::ErrorKind;
 use computesdk::provider::{self, CreateRequest, Process, Program, Resources};
 use computesdk::sandbox::Sandbox;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,6 +20,7 @@ use super::{assert_back_to, at_rest, growth, is_root};
 pub(super) const CASES: &[Case] = cases![
     five_hundred_connections_cost_little_and_leave_no_trace,
     ports_of_a_create_that_fails_leave_no_trace,
+    a_sandbox_has_so_many_ports_and_no_more,
     more_connections_than_there_is_room_for_wait,
     without_descriptors_clients_wait_and_nothing_spins,
 ];
@@ -124,8 +126,8 @@ async fn five_hundred_connections_cost_little_and_leave_no_trace(at: At) {
 async fn ports_of_a_create_that_fails_leave_no_trace(at: At) {
     let before = at_rest(&at).await;
     // More ports than this process may have descriptors.
-    let limit = limit_descriptors(1000);
-    let request = CreateRequest { ports: (1..=2000).collect(), ..CreateRequest::default() };
+    let limit = limit_descriptors(200);
+    let request = CreateRequest { ports: (1..=256).collect(), ..CreateRequest::default() };
     let error = compute::create_at(&at.0, &request, false).await.unwrap_err();
     setrlimit(Resource::Nofile, limit).unwrap();
     assert!(error.is_retryable() && error.message().contains("port "), "{error}");
@@ -137,6 +139,21 @@ async fn ports_of_a_create_that_fails_leave_no_trace(at: At) {
         compute::create_at(&at.0, &request, false).await.unwrap_err();
         assert_back_to(&before).await;
     }
+}
+
+async fn a_sandbox_has_so_many_ports_and_no_more(at: At) {
+    let before = at_rest(&at).await;
+    let request = CreateRequest { ports: (1..=256).collect(), ..CreateRequest::default() };
+    let sandbox = compute::create_at(&at.0, &request, false).await.unwrap();
+    sandbox.url(256, None).await.unwrap();
+    let error = sandbox.url(257, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{error}");
+    assert!(error.message().contains("port 257 "), "{error}");
+    sandbox.destroy().await.unwrap();
+    let request = CreateRequest { ports: (1..=257).collect(), ..CreateRequest::default() };
+    let error = compute::create_at(&at.0, &request, false).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{error}");
+    assert_back_to(&before).await;
 }
 
 async fn more_connections_than_there_is_room_for_wait(at: At) {
