@@ -4,6 +4,7 @@
 const { isRecord } = require('./calls.js')
 const { InvalidArgumentError } = require('./errors.js')
 const { pulled } = require('./input.js')
+const { LONGEST } = require('./timers.js')
 
 /** Whether something is a `Request`, of this realm or another's, or one of a library. */
 function isWebRequest(value) {
@@ -69,7 +70,7 @@ async function bodyOf(request, limits, where) {
   let timer
   let left
   const unread = new Promise((resolve) => {
-    timer = setTimeout(resolve, Math.min(limits.action, 2 ** 31 - 1), 'late')
+    timer = setTimeout(resolve, Math.min(limits.action, LONGEST), 'late')
     left = () => resolve('broken')
     request.signal?.addEventListener?.('abort', left, { once: true })
     if (request.signal?.aborted) left()

@@ -3,14 +3,13 @@
 // written meanwhile, and names a number by which later calls go on.
 
 const { InvalidArgumentError, NotFoundError } = require('../errors.js')
+const { LONGEST } = require('../timers.js')
 const { Clip } = require('./clip.js')
 
 /** Characters kept of what is written between two calls. */
 const KEPT = 1 << 20
 /** As many are kept; what began first is ended for more. A sandbox has 64 terminals at most. */
 const AT_ONCE = 32
-/** The longest that a timer of Node's waits, in ms: a longer one would not wait at all. */
-const LONGEST = 2 ** 31 - 1
 /** The shell that is there, given the rest. */
 const SHELL = ['sh', '-c', 'exec "$(command -v bash || command -v sh)" "$@"', 'sh']
 
